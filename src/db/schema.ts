@@ -1,0 +1,234 @@
+/**
+ * Every table, read from top to bottom as the data model: people, clients, what people allowed clients, the provider's
+ * own artefacts, keys, and counters. Anything that is searched is a typed column; nothing is looked up inside JSON.
+ *
+ * Nothing here can be replayed by whoever reads the database: credentials are kept as SHA-256 (`…Hash`, `id`), secrets
+ * of low entropy as bcrypt, and what must be read back is AES-256-GCM (`…Encrypted`).
+ */
+import { sql } from 'drizzle-orm';
+import {
+  boolean,
+  customType,
+  index,
+  integer,
+  jsonb,
+  pgTable,
+  primaryKey,
+  text,
+  timestamp,
+  uniqueIndex,
+} from 'drizzle-orm/pg-core';
+
+const instant = () => timestamp({ withTimezone: true, mode: 'date' });
+const bytea = customType<{ data: Buffer }>({ dataType: () => 'bytea' });
+
+/** People. `id` is the `sub` of every token (prefix `u_`, so that no client id can equal it). */
+export const users = pgTable(
+  'users',
+  {
+    id: text().primaryKey(),
+    email: text().notNull(),
+    /** The form that is unique: NFKC, trimmed, lower case, domain in ASCII. */
+    emailNormalized: text().notNull(),
+    emailVerified: boolean().notNull().default(false),
+    passwordHash: text(),
+    name: text().notNull(),
+    givenName: text(),
+    familyName: text(),
+    middleName: text(),
+    nickname: text(),
+    preferredUsername: text(),
+    profile: text(),
+    picture: text(),
+    website: text(),
+    gender: text(),
+    birthdate: text(),
+    zoneinfo: text(),
+    locale: text(),
+    phoneNumber: text(),
+    phoneNumberVerified: boolean().notNull().default(false),
+    streetAddress: text(),
+    locality: text(),
+    region: text(),
+    postalCode: text(),
+    country: text(),
+    /** Set while an operator keeps the account from being used. */
+    suspendedAt: instant(),
+    createdAt: instant().notNull().defaultNow(),
+    updatedAt: instant().notNull().defaultNow(),
+  },
+  (t) => [uniqueIndex('users_email_normalized').on(t.emailNormalized)],
+);
+
+/** RFC 7591 client metadata with the wire's own names, without any secret. */
+export type ClientMetadata = Record<string, unknown> & { redirect_uris?: string[] };
+
+export const oidcClients = pgTable('oidc_clients', {
+  clientId: text().primaryKey(),
+  metadata: jsonb().$type<ClientMetadata>().notNull(),
+  /** bcrypt; null for a public client. */
+  secretHash: text(),
+  /** The secret before the last rotation, good until `previousSecretExpiresAt`. */
+  previousSecretHash: text(),
+  previousSecretExpiresAt: instant(),
+  registrationTokenHash: text(),
+  /** Who vouches for it: `open` and `token` came through registration, `operator` through the command line. */
+  registeredBy: text({ enum: ['open', 'token', 'operator'] }).notNull(),
+  /** The operator's own application: no consent page. */
+  firstParty: boolean().notNull().default(false),
+  createdAt: instant().notNull().defaultNow(),
+  updatedAt: instant().notNull().defaultNow(),
+});
+
+/** A client's logo, copied once through the guarded fetch and served from this origin. */
+export const clientLogos = pgTable('client_logos', {
+  clientId: text()
+    .primaryKey()
+    .references(() => oidcClients.clientId, { onDelete: 'cascade' }),
+  sourceUri: text().notNull(),
+  /** Null when the last try did not give a usable picture. */
+  contentType: text(),
+  body: bytea(),
+  fetchedAt: instant().notNull(),
+});
+
+/** RFC 7591 initial access tokens: who may register a client when registration is not open. */
+export const initialAccessTokens = pgTable('initial_access_tokens', {
+  tokenHash: text().primaryKey(),
+  label: text(),
+  /** Registrations left; null is no limit. */
+  usesLeft: integer(),
+  expiresAt: instant(),
+  createdAt: instant().notNull().defaultNow(),
+});
+
+/** What an account allowed and refused a client, in whichever browser it said so. */
+export const consents = pgTable(
+  'consents',
+  {
+    accountId: text()
+      .notNull()
+      .references(() => users.id, { onDelete: 'cascade' }),
+    clientId: text()
+      .notNull()
+      .references(() => oidcClients.clientId, { onDelete: 'cascade' }),
+    grantedScopes: text().array().notNull().default([]),
+    refusedScopes: text().array().notNull().default([]),
+    grantedClaims: text().array().notNull().default([]),
+    refusedClaims: text().array().notNull().default([]),
+    createdAt: instant().notNull().defaultNow(),
+    updatedAt: instant().notNull().defaultNow(),
+  },
+  (t) => [primaryKey({ columns: [t.accountId, t.clientId] }), index('consents_client_id').on(t.clientId)],
+);
+
+/** Every token-like model of the library, keyed by model and SHA-256 of its id (grant ids are no credentials: plain). */
+export const oidcGrants = pgTable(
+  'oidc_grants',
+  {
+    model: text().notNull(),
+    id: text().notNull(),
+    payload: jsonb().$type<Record<string, unknown>>().notNull(),
+    grantId: text(),
+    userCode: text(),
+    accountId: text(),
+    clientId: text(),
+    /** Device codes are found by user code and saved again by their own id, so that one is kept encrypted. */
+    idEncrypted: text(),
+    expiresAt: instant(),
+    consumedAt: instant(),
+  },
+  (t) => [
+    primaryKey({ columns: [t.model, t.id] }),
+    index('oidc_grants_grant_id').on(t.grantId).where(sql`${t.grantId} is not null`),
+    uniqueIndex('oidc_grants_user_code').on(t.userCode).where(sql`${t.userCode} is not null`),
+    index('oidc_grants_account_id').on(t.accountId).where(sql`${t.accountId} is not null`),
+    index('oidc_grants_client_id').on(t.clientId).where(sql`${t.clientId} is not null`),
+    index('oidc_grants_expires_at').on(t.expiresAt),
+  ],
+);
+
+/** Browser sessions by their stable uid: changing the cookie value moves a handle, not the session. */
+export const oidcSessions = pgTable(
+  'oidc_sessions',
+  {
+    uid: text().primaryKey(),
+    accountId: text(),
+    payload: jsonb().$type<Record<string, unknown>>().notNull(),
+    /** When the person signed in, as the library's `loginTs` (epoch seconds); 0 before sign-in. */
+    loginTs: integer().notNull().default(0),
+    createdAt: instant().notNull().defaultNow(),
+    expiresAt: instant().notNull(),
+    /** An ended session stays until it expires, so that a request still under way cannot bring it back. */
+    endedAt: instant(),
+  },
+  (t) => [
+    index('oidc_sessions_account_id').on(t.accountId).where(sql`${t.accountId} is not null`),
+    index('oidc_sessions_expires_at').on(t.expiresAt),
+  ],
+);
+
+/** The cookie values (SHA-256) that lead to a session; an old one may outlive its successor for some seconds. */
+export const oidcSessionIds = pgTable(
+  'oidc_session_ids',
+  {
+    idHash: text().primaryKey(),
+    uid: text()
+      .notNull()
+      .references(() => oidcSessions.uid, { onDelete: 'cascade' }),
+    until: instant(),
+  },
+  (t) => [index('oidc_session_ids_uid').on(t.uid)],
+);
+
+/** Pending questions to a person. Finished and expired rows are kept for a while to offer a way on. */
+export const oidcInteraction = pgTable(
+  'oidc_interaction',
+  {
+    id: text().primaryKey(),
+    payload: jsonb().$type<Record<string, unknown>>().notNull(),
+    clientId: text(),
+    accountId: text(),
+    expiresAt: instant().notNull(),
+    finishedAt: instant(),
+  },
+  (t) => [index('oidc_interaction_expires_at').on(t.expiresAt)],
+);
+
+export const signingKeys = pgTable('signing_keys', {
+  /** RFC 7638 thumbprint. */
+  kid: text().primaryKey(),
+  alg: text().notNull(),
+  state: text({ enum: ['next', 'current', 'retired'] }).notNull(),
+  publicJwk: jsonb().$type<Record<string, unknown>>().notNull(),
+  privateJwkEncrypted: text().notNull(),
+  createdAt: instant().notNull().defaultNow(),
+});
+
+/** Fixed-window counters: rate limits and failures, shared by every instance. `key` never holds an address in clear. */
+export const throttles = pgTable(
+  'throttles',
+  {
+    key: text().primaryKey(),
+    hits: integer().notNull(),
+    windowEndsAt: instant().notNull(),
+  },
+  (t) => [index('throttles_window_ends_at').on(t.windowEndsAt)],
+);
+
+/** The playground's own memory of a run, as a relying party would keep it; encrypted, since it holds tokens. */
+export const playgroundRuns = pgTable(
+  'playground_runs',
+  {
+    idHash: text().primaryKey(),
+    payloadEncrypted: text().notNull(),
+    expiresAt: instant().notNull(),
+  },
+  (t) => [index('playground_runs_expires_at').on(t.expiresAt)],
+);
+
+/** Secrets that must stay the same for ever and on every instance, such as the salt of pairwise subjects; encrypted. */
+export const providerSecrets = pgTable('provider_secrets', {
+  name: text().primaryKey(),
+  valueEncrypted: text().notNull(),
+});
