@@ -1,0 +1,163 @@
+import { and, eq, gt, inArray, isNull, or, type SQL, sql } from 'drizzle-orm';
+import type { Database } from '../db/database.ts';
+import { oidcGrants } from '../db/schema.ts';
+import type { Encryption } from '../keys/encryption.ts';
+import { sha256 } from '../lib/hash.ts';
+
+export type Payload = Record<string, unknown>;
+
+/** The stored form of an id: a grant id is no credential, everything else is kept as SHA-256 only. */
+export function storedId(model: string, id: string): string {
+  return model === 'Grant' ? id : sha256(id);
+}
+
+/**
+ * Inserts or replaces an artefact. `expiresIn` is in seconds; undefined never expires. The id is taken out of the
+ * payload, and so is `consumed`, which has a column of its own that only `consumeArtifact` writes.
+ */
+export async function upsertArtifact(
+  db: Database,
+  encryption: Encryption,
+  artifact: { model: string; id: string; payload: Payload; expiresIn: number | undefined },
+): Promise<void> {
+  const row = rowOf(encryption, artifact);
+  const { model, id, consumedAt, ...columns } = row;
+  await db
+    .insert(oidcGrants)
+    .values(row)
+    .onConflictDoUpdate({ target: [oidcGrants.model, oidcGrants.id], set: columns });
+}
+
+/** Inserts an artefact that must be new. False when one with this id is there and has not expired. */
+export async function insertArtifact(
+  db: Database,
+  encryption: Encryption,
+  artifact: { model: string; id: string; payload: Payload; expiresIn: number | undefined },
+): Promise<boolean> {
+  const { model, id, ...columns } = rowOf(encryption, artifact);
+  const inserted = await db
+    .insert(oidcGrants)
+    .values({ model, id, ...columns })
+    .onConflictDoUpdate({
+      target: [oidcGrants.model, oidcGrants.id],
+      set: columns,
+      setWhere: sql`${oidcGrants.expiresAt} <= ${new Date().toISOString()}::timestamptz`,
+    })
+    .returning({ id: oidcGrants.id });
+  return inserted.length === 1;
+}
+
+function rowOf(
+  encryption: Encryption,
+  { model, id, payload, expiresIn }: { model: string; id: string; payload: Payload; expiresIn: number | undefined },
+): typeof oidcGrants.$inferInsert {
+  const { jti, consumed, ...rest } = payload;
+  const text = (value: unknown) => (typeof value === 'string' ? value : null);
+  return {
+    model,
+    id: storedId(model, id),
+    payload: rest,
+    grantId: text(payload.grantId),
+    userCode: text(payload.userCode),
+    accountId: text(payload.accountId),
+    clientId: text(payload.clientId),
+    idEncrypted: model === 'DeviceCode' ? encryption.encrypt(id, model) : null,
+    expiresAt: expiresIn === undefined ? null : new Date(Date.now() + expiresIn * 1000),
+    consumedAt: typeof consumed === 'number' ? new Date(consumed * 1000) : consumed ? new Date() : null,
+  };
+}
+
+type Stored = { payload: Payload; consumedAt: Date | null; idEncrypted: string | null };
+
+/** An artefact by its id, `jti` put back; expired is absent. */
+export async function findArtifact(
+  db: Database,
+  model: string,
+  id: string,
+  options: { leewaySeconds?: number } = {},
+): Promise<Payload | undefined> {
+  const found = await findOne(db, and(eq(oidcGrants.model, model), eq(oidcGrants.id, storedId(model, id))));
+  return found && { ...withConsumed(found, options.leewaySeconds), jti: id };
+}
+
+/** RFC 8628: a device code by the code its person typed; its own id is opened from its encrypted copy. */
+export async function findArtifactByUserCode(
+  db: Database,
+  encryption: Encryption,
+  model: string,
+  userCode: string,
+): Promise<Payload | undefined> {
+  const found = await findOne(db, and(eq(oidcGrants.model, model), eq(oidcGrants.userCode, userCode)));
+  if (!found?.idEncrypted) return undefined;
+  return { ...withConsumed(found), jti: encryption.decrypt(found.idEncrypted, model) };
+}
+
+async function findOne(db: Database, where: SQL | undefined): Promise<Stored | undefined> {
+  const [row] = await db
+    .select({ payload: oidcGrants.payload, consumedAt: oidcGrants.consumedAt, idEncrypted: oidcGrants.idEncrypted })
+    .from(oidcGrants)
+    .where(and(where, or(isNull(oidcGrants.expiresAt), gt(oidcGrants.expiresAt, new Date()))));
+  return row;
+}
+
+/** Within the leeway a consumed artefact looks fresh: a refresh whose answer was lost may be repeated. */
+function withConsumed({ payload, consumedAt }: Stored, leewaySeconds = 0): Payload {
+  if (!consumedAt || consumedAt.getTime() + leewaySeconds * 1000 > Date.now()) return payload;
+  return { ...payload, consumed: Math.floor(consumedAt.getTime() / 1000) };
+}
+
+/**
+ * Marks an artefact as used, in the one statement that also decides who was first: of parallel calls exactly one gets
+ * true. With a leeway, calls within that many seconds of the first succeed too, and the first one's time stays.
+ */
+export async function consumeArtifact(
+  db: Database,
+  model: string,
+  id: string,
+  options: { leewaySeconds?: number } = {},
+): Promise<boolean> {
+  const now = new Date();
+  const usable =
+    options.leewaySeconds === undefined || options.leewaySeconds === 0
+      ? isNull(oidcGrants.consumedAt)
+      : or(
+          isNull(oidcGrants.consumedAt),
+          gt(oidcGrants.consumedAt, new Date(now.getTime() - options.leewaySeconds * 1000)),
+        );
+  const consumed = await db
+    .update(oidcGrants)
+    .set({ consumedAt: sql`coalesce(${oidcGrants.consumedAt}, ${now.toISOString()}::timestamptz)` })
+    .where(
+      and(
+        eq(oidcGrants.model, model),
+        eq(oidcGrants.id, storedId(model, id)),
+        or(isNull(oidcGrants.expiresAt), gt(oidcGrants.expiresAt, now)),
+        usable,
+      ),
+    )
+    .returning({ id: oidcGrants.id });
+  return consumed.length === 1;
+}
+
+export async function deleteArtifact(db: Database, model: string, id: string): Promise<void> {
+  await db.delete(oidcGrants).where(and(eq(oidcGrants.model, model), eq(oidcGrants.id, storedId(model, id))));
+}
+
+/** Deletes all artefacts of one model that hang on a grant. */
+export async function deleteArtifactsOfGrant(db: Database, model: string, grantId: string): Promise<void> {
+  await db.delete(oidcGrants).where(and(eq(oidcGrants.model, model), eq(oidcGrants.grantId, grantId)));
+}
+
+/** Deletes grants with everything that hangs on them: tokens, codes and the grants themselves. */
+export async function deleteGrants(db: Database, grantIds: readonly string[]): Promise<void> {
+  if (grantIds.length === 0) return;
+  const ids = [...grantIds];
+  await db
+    .delete(oidcGrants)
+    .where(or(inArray(oidcGrants.grantId, ids), and(eq(oidcGrants.model, 'Grant'), inArray(oidcGrants.id, ids))));
+}
+
+/** Deletes all that an account ever allowed a client, in whichever session. */
+export async function deleteGrantsOf(db: Database, accountId: string, clientId: string): Promise<void> {
+  await db.delete(oidcGrants).where(and(eq(oidcGrants.accountId, accountId), eq(oidcGrants.clientId, clientId)));
+}

@@ -1,0 +1,88 @@
+import { and, desc, eq } from 'drizzle-orm';
+import type { Database } from '../db/database.ts';
+import { consents, oidcClients } from '../db/schema.ts';
+import { deleteGrantsOf } from './artifacts.ts';
+
+/** What an account said to a client: scopes and single claims, granted and refused alike. */
+export type Consent = {
+  grantedScopes: string[];
+  refusedScopes: string[];
+  grantedClaims: string[];
+  refusedClaims: string[];
+};
+
+export async function findConsent(db: Database, accountId: string, clientId: string): Promise<Consent | undefined> {
+  const [row] = await db
+    .select({
+      grantedScopes: consents.grantedScopes,
+      refusedScopes: consents.refusedScopes,
+      grantedClaims: consents.grantedClaims,
+      refusedClaims: consents.refusedClaims,
+    })
+    .from(consents)
+    .where(and(eq(consents.accountId, accountId), eq(consents.clientId, clientId)));
+  return row;
+}
+
+/** Remembers an answer for every browser. What was asked now replaces what was said before; the rest stays. */
+export async function saveConsent(
+  db: Database,
+  accountId: string,
+  clientId: string,
+  answer: Consent,
+): Promise<Consent> {
+  return db.transaction(async (tx) => {
+    const [before] = await tx
+      .select()
+      .from(consents)
+      .where(and(eq(consents.accountId, accountId), eq(consents.clientId, clientId)))
+      .for('update');
+    const merged = before ? mergeConsent(before, answer) : answer;
+    await tx
+      .insert(consents)
+      .values({ accountId, clientId, ...merged })
+      .onConflictDoUpdate({
+        target: [consents.accountId, consents.clientId],
+        set: { ...merged, updatedAt: new Date() },
+      });
+    return merged;
+  });
+}
+
+export function mergeConsent(before: Consent, answer: Consent): Consent {
+  return {
+    grantedScopes: merge(before.grantedScopes, answer.grantedScopes, answer.refusedScopes),
+    refusedScopes: merge(before.refusedScopes, answer.refusedScopes, answer.grantedScopes),
+    grantedClaims: merge(before.grantedClaims, answer.grantedClaims, answer.refusedClaims),
+    refusedClaims: merge(before.refusedClaims, answer.refusedClaims, answer.grantedClaims),
+  };
+}
+
+function merge(before: string[], added: string[], removed: string[]): string[] {
+  return [...new Set([...before.filter((name) => !removed.includes(name)), ...added])];
+}
+
+export type ConnectedClient = { clientId: string; metadata: Record<string, unknown>; scopes: string[]; since: Date };
+
+/** The clients that an account has allowed something, newest first. */
+export async function listConsents(db: Database, accountId: string): Promise<ConnectedClient[]> {
+  return db
+    .select({
+      clientId: consents.clientId,
+      metadata: oidcClients.metadata,
+      scopes: consents.grantedScopes,
+      since: consents.createdAt,
+    })
+    .from(consents)
+    .innerJoin(oidcClients, eq(oidcClients.clientId, consents.clientId))
+    .where(eq(consents.accountId, accountId))
+    .orderBy(desc(consents.createdAt));
+}
+
+/** Takes everything back that an account allowed a client; its tokens stop working with it. */
+export async function withdrawConsent(db: Database, accountId: string, clientId: string): Promise<void> {
+  await db.transaction(async (tx) => {
+    await tx.delete(consents).where(and(eq(consents.accountId, accountId), eq(consents.clientId, clientId)));
+    await deleteGrantsOf(tx, accountId, clientId);
+  });
+}

@@ -1,0 +1,105 @@
+import { and, eq, gt, isNull } from 'drizzle-orm';
+import type { Database } from '../db/database.ts';
+import { oidcInteraction } from '../db/schema.ts';
+import type { Encryption } from '../keys/encryption.ts';
+import { sha256 } from '../lib/hash.ts';
+import type { Payload } from './artifacts.ts';
+
+const purpose = 'Interaction';
+/** Stands for the interaction's own id inside `returnTo`, whose holder could act on it. */
+const ownId = '{uid}';
+/** Members that name other artefacts by their raw id. */
+const sealedMembers = ['deviceCode', 'parJti'] as const;
+
+/** Stores an interaction without any raw id. `expiresIn` in seconds. */
+export async function upsertInteraction(
+  db: Database,
+  encryption: Encryption,
+  id: string,
+  payload: Payload,
+  expiresIn: number,
+): Promise<void> {
+  const { jti, ...rest } = payload;
+  const stored: Payload = { ...rest };
+  if (typeof rest.returnTo === 'string') stored.returnTo = rest.returnTo.replaceAll(id, ownId);
+  if (rest.session) {
+    const { cookie, ...session } = rest.session as Payload;
+    stored.session = session;
+  }
+  for (const member of sealedMembers) {
+    if (typeof rest[member] === 'string') stored[member] = encryption.encrypt(rest[member], purpose);
+  }
+  const session = stored.session as { accountId?: string } | undefined;
+  const params = stored.params as { client_id?: unknown } | undefined;
+  const columns = {
+    payload: stored,
+    clientId: typeof params?.client_id === 'string' ? params.client_id : null,
+    accountId: session?.accountId ?? null,
+    expiresAt: new Date(Date.now() + expiresIn * 1000),
+  };
+  await db
+    .insert(oidcInteraction)
+    .values({ id: sha256(id), ...columns })
+    .onConflictDoUpdate({
+      target: oidcInteraction.id,
+      set: columns,
+      // A late write must not bring a finished interaction back.
+      setWhere: isNull(oidcInteraction.finishedAt),
+    });
+}
+
+/** A pending interaction; finished and expired ones are absent. */
+export async function findInteraction(db: Database, encryption: Encryption, id: string): Promise<Payload | undefined> {
+  const [row] = await db
+    .select({ payload: oidcInteraction.payload })
+    .from(oidcInteraction)
+    .where(
+      and(
+        eq(oidcInteraction.id, sha256(id)),
+        gt(oidcInteraction.expiresAt, new Date()),
+        isNull(oidcInteraction.finishedAt),
+      ),
+    );
+  if (!row) return undefined;
+  const payload: Payload = { ...row.payload, jti: id };
+  if (typeof payload.returnTo === 'string') payload.returnTo = payload.returnTo.replaceAll(ownId, id);
+  for (const member of sealedMembers) {
+    if (typeof payload[member] === 'string') payload[member] = encryption.decrypt(payload[member], purpose);
+  }
+  return payload;
+}
+
+/** Marks an interaction as finished. It stays readable as the past until it is swept. */
+export async function finishInteraction(db: Database, id: string): Promise<void> {
+  await db
+    .update(oidcInteraction)
+    .set({ finishedAt: new Date() })
+    .where(eq(oidcInteraction.id, sha256(id)));
+}
+
+export type PastInteraction = {
+  state: 'pending' | 'finished' | 'expired';
+  clientId: string | undefined;
+  /** The authorization request's parameters, from which it can be made again. */
+  params: Record<string, string>;
+  prompt: string | undefined;
+  fromDevice: boolean;
+};
+
+/** What is known of an interaction that this browser cannot act on, to offer a way on. */
+export async function findPastInteraction(db: Database, id: string): Promise<PastInteraction | undefined> {
+  const [row] = await db
+    .select()
+    .from(oidcInteraction)
+    .where(eq(oidcInteraction.id, sha256(id)));
+  if (!row) return undefined;
+  const params = Object.entries((row.payload.params as Payload | undefined) ?? {});
+  const prompt = (row.payload.prompt as { name?: string } | undefined)?.name;
+  return {
+    state: row.finishedAt ? 'finished' : row.expiresAt <= new Date() ? 'expired' : 'pending',
+    clientId: row.clientId ?? undefined,
+    params: Object.fromEntries(params.filter((entry): entry is [string, string] => typeof entry[1] === 'string')),
+    prompt,
+    fromDevice: row.payload.deviceCode !== undefined,
+  };
+}
