@@ -1,0 +1,43 @@
+import type { Request, RequestHandler } from 'express';
+import type { Logger } from 'pino';
+
+const marker = 'latchkey_host';
+
+/**
+ * Makes every request look as if it came to the issuer's own host. Endpoint addresses, cookies and redirects follow the
+ * Host header elsewhere, so a wrong one would poison them; here nothing after this middleware can see it.
+ *
+ * A browser that came by another name (127.0.0.1 for localhost) is sent to the right one before a cookie is set for the
+ * wrong host. Behind a proxy that rewrites Host that would go round for ever: a short-lived cookie marks that this
+ * browser was sent once already, and then the request is served as it is and the operator is told.
+ */
+export function pinHost(origin: string, log: Pick<Logger, 'warn'>): RequestHandler {
+  const { host, protocol } = new URL(origin);
+  const forwardedProtocol = protocol.slice(0, -1);
+  let warned = false;
+
+  return (req, res, next) => {
+    const seen = req.host;
+    req.headers.host = host;
+    req.headers['x-forwarded-proto'] = forwardedProtocol;
+    delete req.headers['x-forwarded-host'];
+    if (seen?.toLowerCase() === host || !isNavigation(req)) return next();
+    if (!req.headers.cookie?.includes(`${marker}=1`)) {
+      res.setHeader('Set-Cookie', `${marker}=1; Path=/; Max-Age=5; HttpOnly; SameSite=Lax`);
+      return res.redirect(302, origin + req.originalUrl);
+    }
+    if (!warned) {
+      warned = true;
+      log.warn(
+        `Requests arrive for host ${JSON.stringify(seen)} instead of ${host}: let the proxy pass Host unchanged.`,
+      );
+    }
+    next();
+  };
+}
+
+/** A page that a person opens; programs may call the protocol endpoints by any name that reaches them. */
+function isNavigation(req: Request): boolean {
+  if (req.method !== 'GET' || !req.originalUrl.startsWith('/') || req.originalUrl.startsWith('//')) return false;
+  return req.headers['sec-fetch-mode'] === 'navigate' || req.accepts(['json', 'html']) === 'html';
+}

@@ -1,0 +1,43 @@
+import type { RequestHandler, Response } from 'express';
+import helmet from 'helmet';
+
+/** The content security policy of every page. `formAction` names origins that a form's answer may redirect to. */
+export function contentSecurityPolicy(formAction: readonly string[] = []): string {
+  return [
+    "default-src 'none'",
+    "style-src 'self'",
+    "script-src 'self'",
+    "img-src 'self' data:",
+    "connect-src 'self'",
+    "base-uri 'none'",
+    "frame-ancestors 'none'",
+    `form-action 'self'${formAction.map((source) => ` ${source}`).join('')}`,
+  ].join('; ');
+}
+
+/**
+ * Headers on every answer, the library's own pages included. `Referrer-Policy` is same-origin: with no-referrer
+ * browsers send `Origin: null` with our own forms, and the same-origin check would refuse them (SECURITY 26, 28).
+ */
+export function securityHeaders(secure: boolean): RequestHandler[] {
+  return [
+    helmet({
+      contentSecurityPolicy: false,
+      referrerPolicy: { policy: 'same-origin' },
+      frameguard: { action: 'deny' },
+      strictTransportSecurity: secure ? { maxAge: 31_536_000, includeSubDomains: false } : false,
+      // Relying parties open the sign-in in a pop-up and must hear back from it (OIDC `display=popup`).
+      crossOriginOpenerPolicy: false,
+      crossOriginResourcePolicy: { policy: 'cross-origin' },
+    }),
+    (_req, res, next) => {
+      res.setHeader('Content-Security-Policy', contentSecurityPolicy());
+      next();
+    },
+  ];
+}
+
+/** For answers that belong to one person or one moment. */
+export function noStore(res: Response): void {
+  res.setHeader('Cache-Control', 'no-store');
+}

@@ -1,0 +1,49 @@
+/**
+ * Fixed-window counters in PostgreSQL, so that limits hold across instances and restarts. One statement counts and
+ * answers; nothing is read first. Keys are hashed: the table tells no addresses.
+ */
+import { eq, sql } from 'drizzle-orm';
+import type { Database } from '../db/database.ts';
+import { throttles } from '../db/schema.ts';
+import { sha256 } from '../lib/hash.ts';
+
+export type Window = { hits: number; resetAt: Date };
+
+/** Counts one more hit on `key` and answers the count in the current window, this hit included. */
+export async function countHit(db: Database, key: string, windowSeconds: number, now = new Date()): Promise<Window> {
+  const windowEndsAt = new Date(now.getTime() + windowSeconds * 1000);
+  const over = sql`${throttles.windowEndsAt} <= ${now.toISOString()}::timestamptz`;
+  const [row] = await db
+    .insert(throttles)
+    .values({ key: sha256(key), hits: 1, windowEndsAt })
+    .onConflictDoUpdate({
+      target: throttles.key,
+      set: {
+        hits: sql`case when ${over} then 1 else ${throttles.hits} + 1 end`,
+        windowEndsAt: sql`case when ${over} then excluded.window_ends_at else ${throttles.windowEndsAt} end`,
+      },
+    })
+    .returning({ hits: throttles.hits, resetAt: throttles.windowEndsAt });
+  return row ?? { hits: 1, resetAt: windowEndsAt };
+}
+
+/** The count in the current window without adding to it; `undefined` when no window is open. */
+export async function peekHits(db: Database, key: string, now = new Date()): Promise<Window | undefined> {
+  const [row] = await db
+    .select({ hits: throttles.hits, resetAt: throttles.windowEndsAt })
+    .from(throttles)
+    .where(eq(throttles.key, sha256(key)));
+  return row && row.resetAt > now ? row : undefined;
+}
+
+export async function clearHits(db: Database, key: string): Promise<void> {
+  await db.delete(throttles).where(eq(throttles.key, sha256(key)));
+}
+
+/** Takes one hit back, for requests that turned out not to count. */
+export async function uncountHit(db: Database, key: string): Promise<void> {
+  await db
+    .update(throttles)
+    .set({ hits: sql`greatest(${throttles.hits} - 1, 0)` })
+    .where(eq(throttles.key, sha256(key)));
+}

@@ -1,0 +1,57 @@
+import type { KoaContextWithOIDC } from 'oidc-provider';
+import type { LibraryPages } from './pages.ts';
+
+/**
+ * What every answer of the library gets: a body even for an unknown path, `no-store` unless it is public metadata, form
+ * targets that its own self-submitting pages need, and no automatic error redirect to an application nobody vouches for.
+ */
+export async function answerMiddleware(
+  pages: LibraryPages,
+  ctx: KoaContextWithOIDC,
+  next: () => Promise<void>,
+): Promise<void> {
+  await next();
+  if (ctx.status === 404 && !ctx.body) return pages.notFound(ctx);
+  if (!publicPaths.test(ctx.path)) ctx.set('Cache-Control', 'no-store');
+  await holdErrorRedirect(pages, ctx);
+  allowFormTarget(ctx);
+}
+
+const publicPaths = /^\/(jwks|\.well-known\/.*)$/;
+
+/**
+ * RFC 9700 §4.11.2: an error redirect to a client that anybody may have registered is an open redirector, so before
+ * sign-in it becomes a page with a link. Silent requests (prompt=none) must get their answer and are let through.
+ */
+async function holdErrorRedirect(pages: LibraryPages, ctx: KoaContextWithOIDC): Promise<void> {
+  const { oidc } = ctx;
+  const location = ctx.response.get('Location');
+  if (oidc?.route !== 'authorization' || !location || oidc.client?.unverified !== true) return;
+  if (oidc.session?.accountId || oidc.prompts.has('none')) return;
+  if (!new URL(location, 'http://unused').searchParams.has('error')) return;
+  ctx.remove('Location');
+  ctx.status = 400;
+  await pages.heldRedirect(ctx, location);
+}
+
+/** `form-action` also governs where the answer to a form redirects; both targets were checked against registration. */
+function allowFormTarget(ctx: KoaContextWithOIDC): void {
+  const policy = ctx.response.get('Content-Security-Policy');
+  if (!policy || !ctx.response.is('html') || !ctx.oidc?.client) return;
+  const { params, route, redirectUriCheckPerformed } = ctx.oidc;
+  const target =
+    route === 'end_session'
+      ? params?.post_logout_redirect_uri
+      : redirectUriCheckPerformed
+        ? params?.redirect_uri
+        : undefined;
+  const source = formActionSource(target);
+  if (source) ctx.set('Content-Security-Policy', policy.replace(/form-action 'self'/, `form-action 'self' ${source}`));
+}
+
+/** The CSP source that covers `uri`: its origin, or its scheme when it belongs to a native app. */
+export function formActionSource(uri: unknown): string | undefined {
+  if (typeof uri !== 'string' || !URL.canParse(uri)) return undefined;
+  const { protocol, origin } = new URL(uri);
+  return protocol === 'http:' || protocol === 'https:' ? origin : protocol;
+}

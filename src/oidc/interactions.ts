@@ -1,0 +1,138 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Interaction } from 'oidc-provider';
+import type { Database } from '../db/database.ts';
+import type { BrowserSessions, SignedIn } from './browser-session.ts';
+import { shortCookie } from './configuration.ts';
+import { type Consent, findConsent, saveConsent } from './consents.ts';
+import { findPastInteraction, type PastInteraction } from './interaction-store.ts';
+import { applyConsent, grantIdOf } from './policy.ts';
+import type { ProviderHandle } from './provider.ts';
+import { requestedClaims, scopeClaims, supportedScopes } from './scopes.ts';
+
+/** A question to the person in this browser that is still open. */
+export type PendingInteraction = {
+  uid: string;
+  prompt: { name: string; reasons: readonly string[] };
+  clientId: string;
+  /** The account that the question is for; undefined until somebody signed in. */
+  accountId: string | undefined;
+  loginHint: string | undefined;
+  /** Where an answer or a refusal will send the browser in the end: its forms must be allowed to go there. */
+  redirectUri: string | undefined;
+  /** Scopes besides openid, and single claims that no requested scope covers. */
+  asked: { scopes: string[]; claims: string[] };
+  /** What this account said to this client before. */
+  remembered: Consent | undefined;
+  /** Each answers the question and gives the address to send the browser to. */
+  finishLogin(session: SignedIn): Promise<string>;
+  grantConsent(granted: { scopes: readonly string[]; claims: readonly string[] }): Promise<string>;
+  deny(): Promise<string>;
+};
+
+/** Why a browser cannot go on with an interaction, and what is known to offer a way on. */
+export type LostInteraction = {
+  reason: 'expired' | 'finished' | 'elsewhere' | 'other-account';
+  clientId: string | undefined;
+  /** A path on this origin that starts the same request again. */
+  restartPath: string | undefined;
+};
+
+export type Interactions = ReturnType<typeof interactions>;
+
+/** Access to pending interactions, bound to the browser that holds their cookie (SECURITY 29). */
+export function interactions(provider: ProviderHandle, sessions: BrowserSessions, db: Database) {
+  return {
+    /** The open interaction `uid`, or why there is none for this browser. */
+    async find(
+      req: IncomingMessage,
+      res: ServerResponse,
+      uid: string,
+    ): Promise<{ pending: PendingInteraction } | { lost: LostInteraction }> {
+      const { cookies } = provider.current.createContext(req, res);
+      const held = cookies.get(provider.current.cookieName('interaction'), shortCookie) === uid;
+      const interaction = held ? await provider.current.Interaction.find(uid) : undefined;
+      if (!interaction) return { lost: await describeLost(uid) };
+      const accountId = interaction.session?.accountId;
+      if (accountId && interaction.prompt.name !== 'login') {
+        const current = await sessions.current(req, res);
+        if (current?.accountId !== accountId)
+          return { lost: { ...(await describeLost(uid)), reason: 'other-account' } };
+      }
+      return { pending: await pendingInteraction(provider, db, interaction) };
+    },
+    describeLost,
+  };
+
+  async function describeLost(uid: string): Promise<LostInteraction> {
+    const past = await findPastInteraction(db, uid);
+    if (!past) return { reason: 'expired', clientId: undefined, restartPath: undefined };
+    const reason = past.state === 'pending' ? 'elsewhere' : past.state;
+    return { reason, clientId: past.clientId, restartPath: restartPath(past) };
+  }
+}
+
+/** The same authorization request once more, when all of it is known. What was pushed or signed cannot be rebuilt. */
+function restartPath({ params, fromDevice }: PastInteraction): string | undefined {
+  if (fromDevice || params.request || params.request_uri || !params.client_id) return undefined;
+  return `/oidc/auth?${new URLSearchParams(params)}`;
+}
+
+async function pendingInteraction(
+  provider: ProviderHandle,
+  db: Database,
+  interaction: Interaction,
+): Promise<PendingInteraction> {
+  const params = interaction.params as Record<string, string | undefined>;
+  const clientId = params.client_id as string;
+  const accountId = interaction.session?.accountId;
+  const scopes = (params.scope ?? '')
+    .split(' ')
+    .filter((scope) => scope !== 'openid' && supportedScopes.includes(scope));
+  const claims = requestedClaims(params.claims);
+  const covered = scopes.flatMap((scope) => scopeClaims[scope] ?? []);
+
+  const finish = async (result: NonNullable<Interaction['result']>) => {
+    interaction.result = result;
+    await interaction.persist();
+    return interaction.returnTo;
+  };
+
+  return {
+    uid: interaction.uid,
+    prompt: { name: interaction.prompt.name, reasons: interaction.prompt.reasons },
+    clientId,
+    accountId,
+    loginHint: params.login_hint,
+    redirectUri: params.redirect_uri,
+    asked: { scopes, claims: claims.filter((claim) => !covered.includes(claim)) },
+    remembered: accountId ? await findConsent(db, accountId, clientId) : undefined,
+
+    finishLogin: (session) =>
+      finish({ login: { accountId: session.accountId, ts: session.loginTs, amr: [...session.amr] } }),
+
+    async grantConsent(granted) {
+      const { session } = interaction;
+      if (!session?.accountId || !session.uid) throw new Error('consent was asked of nobody');
+      const isGranted = (claim: string) =>
+        granted.claims.includes(claim) || granted.scopes.some((scope) => scopeClaims[scope]?.includes(claim));
+      const answer: Consent = {
+        grantedScopes: ['openid', ...scopes.filter((scope) => granted.scopes.includes(scope))],
+        refusedScopes: scopes.filter((scope) => !granted.scopes.includes(scope)),
+        grantedClaims: claims.filter(isGranted),
+        refusedClaims: claims.filter((claim) => !isGranted(claim)),
+      };
+      const remembered = await saveConsent(db, session.accountId, clientId, answer);
+      const grantId = grantIdOf(session.uid, session.accountId, clientId);
+      const { Grant } = provider.current;
+      const grant =
+        (await Grant.find(grantId)) ??
+        new Grant({ jti: grantId, accountId: session.accountId, clientId } as ConstructorParameters<typeof Grant>[0]);
+      applyConsent(grant, remembered);
+      await grant.save();
+      // The sign-in of an earlier step belongs to the same answer: without it prompt=login would be asked again.
+      return finish({ ...interaction.lastSubmission, consent: { grantId } });
+    },
+
+    deny: () => finish({ error: 'access_denied', error_description: 'The person did not allow it.' }),
+  };
+}

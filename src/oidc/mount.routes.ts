@@ -1,0 +1,42 @@
+import { type Request, type RequestHandler, type Response, Router } from 'express';
+import { memoryRateLimit } from '../http/rate-limit.ts';
+import type { ProviderHandle } from './provider.ts';
+
+export type MountDependencies = {
+  provider: Pick<ProviderHandle, 'callback'>;
+  /** For the one form among the protocol endpoints. */
+  sameOrigin: RequestHandler;
+};
+
+/** Endpoints that resource servers call for every request of theirs; only their refused callers are counted. */
+const calledByResourceServers = /^\/(introspection|revocation|userinfo)\/?$/i;
+
+/**
+ * The provider below `/oidc`, last in the order and with no body parser in front: it reads the raw stream. RFC 8414's
+ * address for an issuer with a path is outside the mount and answered from inside.
+ */
+export function mountRoutes({ provider, sameOrigin }: MountDependencies): Router {
+  const tokenLimit = memoryRateLimit(600);
+  const refusedClients = memoryRateLimit(60, { failuresOnly: true });
+
+  const router = Router();
+  router.get('/.well-known/oauth-authorization-server/oidc', showMetadata);
+  router.post('/oidc/session/end/confirm', sameOrigin);
+  router.post('/oidc/{*path}', limitToken, refusedClients);
+  router.use('/oidc', (req, res) => provider.callback(req, res));
+  return router;
+
+  function limitToken(...[req, res, next]: Parameters<RequestHandler>): void {
+    if (calledByResourceServers.test(req.path.slice('/oidc'.length))) next();
+    else tokenLimit(req, res, next);
+  }
+
+  async function showMetadata(req: Request, res: Response): Promise<void> {
+    req.url = req.url.replace(
+      '/.well-known/oauth-authorization-server/oidc',
+      '/.well-known/oauth-authorization-server',
+    );
+    req.originalUrl = `/oidc${req.url}`;
+    await provider.callback(req, res);
+  }
+}

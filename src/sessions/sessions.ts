@@ -1,0 +1,23 @@
+/**
+ * Who is signed in in this browser, in the words of the pages. The session itself is the provider's (oidc/); nothing is
+ * stored here, and nobody is authenticated here.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { BrowserSessions } from '../oidc/browser-session.ts';
+
+export type BrowserSession = { accountId: string; loginAt: Date; amr: readonly string[] };
+
+export type Sessions = ReturnType<typeof createSessions>;
+
+export function createSessions(browser: BrowserSessions) {
+  return {
+    async current(req: IncomingMessage, res: ServerResponse): Promise<BrowserSession | undefined> {
+      const session = await browser.current(req, res);
+      return session && { accountId: session.accountId, loginAt: new Date(session.loginTs * 1000), amr: session.amr };
+    },
+    async signIn(req: IncomingMessage, res: ServerResponse, accountId: string, amr: readonly string[]): Promise<void> {
+      await browser.signIn(req, res, { accountId, amr });
+    },
+    signOut: (req: IncomingMessage, res: ServerResponse): Promise<void> => browser.signOut(req, res),
+  };
+}
