@@ -5,6 +5,7 @@ type Person = { email: string; claims: Readonly<Record<string, unknown>> };
 
 type Row = { title: string; detail: (claims: Person['claims']) => string };
 
+/** The scopes in plain words. */
 const words: Record<string, Row> = {
   profile: {
     title: 'See your name and profile',
@@ -68,4 +69,9 @@ function text(value: unknown): string {
 function address(value: unknown): string {
   const formatted = (value as { formatted?: unknown } | undefined)?.formatted;
   return text(formatted).replaceAll('\n', ', ');
+}
+
+/** What a person allowed, as the account pages list it. */
+export function scopeTitles(scopes: readonly string[]): string[] {
+  return scopes.filter((scope) => scope !== 'openid').map((scope) => words[scope]?.title ?? scope);
 }

@@ -68,10 +68,8 @@ export function buildConfiguration(dependencies: ConfigurationDependencies, jwks
     responseTypes: ['code'],
     scopes: supportedScopes,
     claims: {
-      openid: ['sub'],
-      acr: null,
-      amr: null,
-      auth_time: null,
+      // How and when somebody signed in belongs into every ID token: clients should not have to know to ask.
+      openid: ['sub', 'acr', 'amr', 'auth_time'],
       iss: null,
       sid: null,
       ...Object.fromEntries(Object.entries(scopeClaims).map(([scope, claims]) => [scope, [...claims]])),

@@ -1,6 +1,6 @@
 import { and, desc, eq } from 'drizzle-orm';
 import type { Database } from '../db/database.ts';
-import { consents, oidcClients } from '../db/schema.ts';
+import { consents } from '../db/schema.ts';
 import { deleteGrantsOf } from './artifacts.ts';
 
 /** What an account said to a client: scopes and single claims, granted and refused alike. */
@@ -62,19 +62,14 @@ function merge(before: string[], added: string[], removed: string[]): string[] {
   return [...new Set([...before.filter((name) => !removed.includes(name)), ...added])];
 }
 
-export type ConnectedClient = { clientId: string; metadata: Record<string, unknown>; scopes: string[]; since: Date };
-
 /** The clients that an account has allowed something, newest first. */
-export async function listConsents(db: Database, accountId: string): Promise<ConnectedClient[]> {
+export async function listConsents(
+  db: Database,
+  accountId: string,
+): Promise<{ clientId: string; scopes: string[]; since: Date }[]> {
   return db
-    .select({
-      clientId: consents.clientId,
-      metadata: oidcClients.metadata,
-      scopes: consents.grantedScopes,
-      since: consents.createdAt,
-    })
+    .select({ clientId: consents.clientId, scopes: consents.grantedScopes, since: consents.createdAt })
     .from(consents)
-    .innerJoin(oidcClients, eq(oidcClients.clientId, consents.clientId))
     .where(eq(consents.accountId, accountId))
     .orderBy(desc(consents.createdAt));
 }

@@ -1,0 +1,89 @@
+import { type Request, type Response, Router } from 'express';
+import { isForm, readBody } from '../http/body.ts';
+import { HttpError } from '../http/errors.ts';
+import { type Pages, reference } from '../http/pages.ts';
+import type { RateLimit } from '../http/rate-limit.ts';
+import { noteOutcome } from '../http/request-log.ts';
+import { sameOrigin } from '../http/same-origin.ts';
+import type { DeviceCookies } from './known-device.ts';
+import { rememberDevice, type SessionFunctions } from './login.routes.ts';
+import { type Registration, type RegistrationDependencies, registerAccount, registerPage } from './registration.ts';
+import { returnToOf, withReturnTo } from './return-to.ts';
+
+export type RegisterDependencies = RegistrationDependencies & {
+  pages: Pages;
+  sessions: SessionFunctions;
+  rateLimit: RateLimit;
+  /** The public origin, `https://id.example`. */
+  origin: string;
+  deviceCookies: DeviceCookies;
+};
+
+export function registerRoutes(dependencies: RegisterDependencies): Router {
+  const { pages, sessions, rateLimit, origin, deviceCookies, accountRegistration } = dependencies;
+  const router = Router();
+
+  router.get('/auth/register', showRegister);
+  router.post('/auth/register', rateLimit('register', 30), sameOrigin(origin), readBody, submitRegister);
+
+  async function showRegister(req: Request, res: Response): Promise<void> {
+    if (accountRegistration !== 'open') return sendRegistrationClosed(pages, res);
+    await pages.page(res, 'register', registerPage(place(returnToOf(req))).data);
+  }
+
+  async function submitRegister(req: Request, res: Response): Promise<void> {
+    const registration = await registerAccount(dependencies, req.body);
+    noteOutcome(res, `registration ${registration.outcome}`);
+    if (registration.outcome === 'registered') {
+      const { id, email, name, emailVerified } = registration.account;
+      rememberDevice(deviceCookies, req, res, email);
+      await sessions.signIn(req, res, id, ['pwd']);
+      if (isForm(req)) return res.redirect(303, returnToOf(req) ?? '/account');
+      res.status(201).set('Cache-Control', 'no-store').json({ sub: id, email, name, email_verified: emailVerified });
+      return;
+    }
+    if (!isForm(req)) throw registrationError(registration);
+    if (registration.outcome === 'closed') return sendRegistrationClosed(pages, res);
+    const { status, data } = registerPage(place(returnToOf(req)), { body: req.body, problem: registration });
+    await pages.page(res, 'register', data, { status });
+  }
+
+  return router;
+}
+
+function place(returnTo: string | undefined) {
+  return {
+    action: '/auth/register',
+    hidden: returnTo === undefined ? {} : { return_to: returnTo },
+    signInUrl: withReturnTo('/auth/login', returnTo),
+  };
+}
+
+/** The failures of a registration for programs. */
+export function registrationError(registration: Exclude<Registration, { outcome: 'registered' }>): HttpError {
+  switch (registration.outcome) {
+    case 'invalid':
+      return new HttpError(400, 'invalid_request', 'The request body is not acceptable.', {
+        issues: registration.issues,
+      });
+    case 'email-taken':
+      return new HttpError(409, 'email_taken', 'That address already has an account.');
+    case 'closed':
+      return new HttpError(403, 'registration_closed', 'Accounts cannot be created here.');
+  }
+}
+
+/** Says kindly that accounts are not made in this way. */
+export async function sendRegistrationClosed(pages: Pages, res: Response): Promise<void> {
+  await pages.page(
+    res,
+    'error',
+    {
+      title: 'New accounts are made by invitation',
+      text: ['Whoever runs this server creates accounts here. Ask them for one, or sign in if you have one already.'],
+      action: { url: '/auth/login', label: 'Sign in' },
+      ...reference(res),
+    },
+    { status: 403 },
+  );
+}

@@ -1,0 +1,60 @@
+import { z } from 'zod';
+import type { Issue } from '../http/errors.ts';
+import type { Pages, Problem } from '../http/views.ts';
+import type { Authentication } from './authenticate.ts';
+import { emailAddress } from './email-address.ts';
+import { fieldProblems, typedText } from './field-problems.ts';
+
+/** No new password is longer, so a longer one needs no work to be wrong. */
+const longestPassword = 1024;
+
+export const LoginForm = z.object({
+  email: emailAddress,
+  password: z
+    .string({ error: 'Enter your password.' })
+    .min(1, 'Enter your password.')
+    .max(longestPassword, `Use at most ${longestPassword} characters.`),
+});
+
+/** What came of a sign-in form: `invalid` when a field was missing or malformed. */
+export type SignInOutcome = Authentication | { outcome: 'invalid'; issues: readonly Issue[] };
+
+type SignInPlace = Omit<Pages['sign-in'], 'email' | 'password' | 'problem'>;
+
+/** The sign-in page at `place`, with the words for what went wrong and the address that was typed. */
+export function signInPage(
+  place: SignInPlace,
+  { email, problem }: { email?: unknown; problem?: Exclude<SignInOutcome, { outcome: 'authenticated' }> } = {},
+): { status: 200 | 422 | 429; data: Pages['sign-in'] } {
+  const data = { ...place, email: { value: typedText(email) }, password: {} };
+  switch (problem?.outcome) {
+    case undefined:
+      return { status: 200, data };
+    case 'throttled':
+      return { status: 429, data: { ...data, problem: tooManyTries(problem.retryAfterSeconds, place.forgotUrl) } };
+    case 'rejected':
+      return { status: 422, data: { ...data, problem: noMatch(place.forgotUrl) } };
+    case 'invalid': {
+      const { wrong, problem: toFix } = fieldProblems(problem.issues);
+      return {
+        status: 422,
+        data: { ...data, email: { ...data.email, ...wrong('email') }, password: wrong('password'), problem: toFix },
+      };
+    }
+  }
+}
+
+function noMatch(forgotUrl: string | undefined): Problem {
+  return { title: 'That email and password don’t match.', ...orReset('Check both and try again', forgotUrl) };
+}
+
+function tooManyTries(retryAfterSeconds: number, forgotUrl: string | undefined): Problem {
+  const minutes = Math.ceil(retryAfterSeconds / 60);
+  const wait = minutes === 1 ? 'Wait a minute' : `Wait ${minutes} minutes`;
+  return { title: 'Too many tries.', ...orReset(forgotUrl ? wait : `${wait}, then try again`, forgotUrl) };
+}
+
+function orReset(advice: string, forgotUrl: string | undefined): Partial<Pick<Problem, 'text' | 'link'>> {
+  if (forgotUrl === undefined) return { text: `${advice}.` };
+  return { link: { href: forgotUrl, before: `${advice}, or `, text: 'reset your password', after: '.' } };
+}

@@ -1,0 +1,195 @@
+/** The composition root: builds the features, hands each what it asks for, and mounts them in order. */
+import express, { type Express, type Response } from 'express';
+import type { Logger } from 'pino';
+import { accountRoutes } from './accounts/account.routes.ts';
+import { findActiveAccount } from './accounts/accounts.ts';
+import { createAuthenticate } from './accounts/authenticate.ts';
+import { accountClaims } from './accounts/claims.ts';
+import { loginRoutes } from './accounts/login.routes.ts';
+import { registerRoutes } from './accounts/register.routes.ts';
+import { createClientStorage } from './clients/client-storage.ts';
+import { createClientTiles } from './clients/client-tile.ts';
+import { clientRoutes } from './clients/clients.routes.ts';
+import type { Client } from './clients/clients.ts';
+import { refreshLogo as copyLogo } from './clients/logos.ts';
+import type { Config } from './config.ts';
+import type { OpenDatabase } from './db/database.ts';
+import { assets } from './http/assets.ts';
+import { errorHandler } from './http/error-handler.ts';
+import { notFound } from './http/errors.ts';
+import { pinHost } from './http/host.ts';
+import { createOutbound } from './http/outbound.ts';
+import { createPages } from './http/pages.ts';
+import { rateLimits } from './http/rate-limit.ts';
+import { noteOutcome, requestLog } from './http/request-log.ts';
+import { sameOrigin } from './http/same-origin.ts';
+import { securityHeaders } from './http/security-headers.ts';
+import { createViews } from './http/views.ts';
+import { connectedApps } from './interactions/connected-apps.ts';
+import { interactionRoutes } from './interactions/interaction.routes.ts';
+import { providerPages } from './interactions/provider-pages.ts';
+import { createEncryption } from './keys/encryption.ts';
+import { loadProviderSecret } from './keys/provider-secret.ts';
+import { loadSigningKeys } from './keys/signing-keys.ts';
+import { createBackground } from './lib/background.ts';
+import { createBcryptPool } from './lib/bcrypt-pool.ts';
+import { browserSessions } from './oidc/browser-session.ts';
+import { clientValidator } from './oidc/client-validation.ts';
+import { withdrawConsent } from './oidc/consents.ts';
+import { interactions as createInteractions } from './oidc/interactions.ts';
+import { mountRoutes } from './oidc/mount.routes.ts';
+import { libraryPages } from './oidc/pages.ts';
+import { createProvider } from './oidc/provider.ts';
+import { healthRoutes } from './ops/health.routes.ts';
+import { homeRoutes } from './ops/home.routes.ts';
+import { createSessions } from './sessions/sessions.ts';
+
+export type AppDependencies = { config: Config; database: OpenDatabase; log: Logger };
+
+export type App = {
+  handler: Express;
+  /** Reads the signing keys again, without losing a request. */
+  reloadKeys(): Promise<void>;
+  /** Turns readiness red; requests are still served. */
+  drain(): void;
+  close(): Promise<void>;
+};
+
+/**
+ * Makes the application over an open, migrated database. Does nothing at import, and once `close` has resolved nothing
+ * of it runs. Throws when the stored signing keys cannot be opened.
+ */
+export async function createApp({ config, database, log }: AppDependencies): Promise<App> {
+  const { db } = database;
+  const { origin, issuer } = config;
+  const encryption = createEncryption(config.encryptionKeys);
+  const bcrypt = createBcryptPool({ rounds: config.bcryptRounds });
+  const outbound = createOutbound({ allow: config.outboundAllow });
+  if (config.outboundAllow.length > 0)
+    log.info({ allow: config.outboundAllow }, 'private addresses that clients may name');
+  const views = createViews({ brand: config.brand, host: new URL(origin).host, cache: config.production });
+  const pages = createPages(views);
+  const ownForms = sameOrigin(origin);
+  const rateLimit = rateLimits(db);
+
+  const background = createBackground((name, err) => log.warn({ err }, `${name} failed`));
+  const refreshLogo = (client: Client) => background.run('copying a logo', () => copyLogo(db, outbound.fetch, client));
+  const clientTile = createClientTiles({ db, refreshLogo });
+  const clients = createClientStorage({ db, bcrypt: bcrypt.lane('client-secrets') });
+  const findAccount = (accountId: string) => findActiveAccount(db, accountId);
+  const claimsOf = async (accountId: string) => {
+    const account = await findAccount(accountId);
+    return account && accountClaims(account);
+  };
+
+  const provider = await createProvider({
+    issuer,
+    db,
+    encryption,
+    clients,
+    verifyClientSecret: clients.verifySecret,
+    refreshTokenLeewaySeconds: config.refreshTokenLeewaySeconds,
+    secure: config.secure,
+    cookieSecrets: config.cookieSecrets,
+    pkce: config.pkce,
+    allowedOrigins: config.allowedOrigins,
+    pairwiseSalt: await loadProviderSecret(db, encryption, 'pairwise-salt'),
+    fetch: outbound.fetch,
+    accountClaims: claimsOf,
+    loadKeys: () => loadSigningKeys(db, encryption, config.jwksPrivateKey),
+    // These pages ask for parts that are made of the provider; by the time of a request they are there.
+    pages: libraryPages(
+      providerPages({
+        pages,
+        clientTile,
+        findAccount,
+        describeLost: (uid) => interactions.describeLost(uid),
+        currentSession: (req, res) => browser.current(req, res),
+      }),
+    ),
+    noteEvent: (res, outcome, error) => {
+      noteOutcome(res as Response, outcome);
+      if (error) (res as Response).locals.error = error;
+    },
+  });
+  const browser = browserSessions(provider, db);
+  const interactions = createInteractions(provider, browser, db);
+  const sessions = createSessions(browser);
+  const authenticate = createAuthenticate({ db, bcrypt });
+  const registration = {
+    db,
+    bcrypt,
+    accountRegistration: config.accountRegistration,
+    passwordCheck: config.passwordCheck,
+  };
+  const deviceCookies = { cookieSecrets: config.cookieSecrets, secure: config.secure };
+  const people = { db, pages, sessions, rateLimit, origin, deviceCookies };
+  let draining = false;
+
+  const app = express();
+  app.disable('x-powered-by');
+  if (config.trustProxy !== undefined) app.set('trust proxy', config.trustProxy);
+  app.use(requestLog(log), pinHost(origin, log), securityHeaders(config.secure));
+  app.use('/assets', assets(views.brandCss));
+  app.use(healthRoutes({ db, isDraining: () => draining }));
+  app.use(homeRoutes({ pages, sessions, findAccount, config }));
+  app.use(loginRoutes({ ...people, authenticate, registration: config.accountRegistration === 'open' }));
+  app.use(registerRoutes({ ...people, ...registration }));
+  app.use(
+    accountRoutes({
+      db,
+      pages,
+      sessions,
+      origin,
+      connectedApps: (accountId) => connectedApps(db, clientTile, accountId),
+      disconnectApp: (accountId, clientId) => withdrawConsent(db, accountId, clientId),
+    }),
+  );
+  app.use(
+    '/auth/interaction',
+    interactionRoutes({
+      pages,
+      interactions,
+      sessions: browser,
+      authenticate,
+      registration,
+      deviceCookies,
+      clientTile,
+      findAccount,
+      accountClaims: claimsOf,
+      sameOrigin: ownForms,
+      rateLimit,
+    }),
+  );
+  app.use(
+    clientRoutes({
+      db,
+      bcrypt: bcrypt.lane('client-secrets'),
+      validate: clientValidator(provider),
+      production: config.production,
+      rateLimit,
+      origin,
+      clientRegistration: config.clientRegistration,
+      allowedOrigins: config.allowedOrigins,
+      refreshLogo,
+    }),
+  );
+  app.use(mountRoutes({ provider, sameOrigin: ownForms }));
+  app.use(() => {
+    throw notFound();
+  });
+  app.use(errorHandler(pages));
+
+  return {
+    handler: app,
+    reloadKeys: provider.reloadKeys,
+    drain() {
+      draining = true;
+    },
+    async close() {
+      await background.settled();
+      await bcrypt.close();
+      await outbound.close();
+    },
+  };
+}

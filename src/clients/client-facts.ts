@@ -1,0 +1,39 @@
+import type { ClientMetadata } from '../db/schema.ts';
+import { needsSecret } from './client-metadata.ts';
+import { placeholderSecret } from './client-secret.ts';
+import type { Client } from './clients.ts';
+
+/** What the consent page shows anyone. */
+export function publicFacts({ clientId, metadata }: Client): ClientMetadata {
+  const shown = ['client_name', 'client_uri', 'logo_uri', 'policy_uri', 'tos_uri'].filter((name) => name in metadata);
+  return { client_id: clientId, ...Object.fromEntries(shown.map((name) => [name, metadata[name]])) };
+}
+
+/** All that is registered (RFC 7591 §3.2.1), and never a secret. */
+export function fullMetadata({ clientId, metadata, createdAt }: Client): ClientMetadata {
+  return { client_id: clientId, client_id_issued_at: Math.floor(createdAt.getTime() / 1000), ...metadata };
+}
+
+/** The client as the protocol library's model `Client` reads it; nothing in it changes while the client does not. */
+export function libraryPayload(client: Client): ClientMetadata {
+  const { clientId, metadata, firstParty } = client;
+  return {
+    ...metadata,
+    client_id: clientId,
+    ...(needsSecret(metadata) && { client_secret: placeholderSecret }),
+    first_party: firstParty,
+    unverified: isUnverified(client),
+  };
+}
+
+/** Nobody vouches for it: registered by whoever came along (RFC 9700 §4.11.2). */
+export function isUnverified({ registeredBy, firstParty }: Client): boolean {
+  return registeredBy === 'open' && !firstParty;
+}
+
+/** The bcrypt hashes of the secrets that are good now: the current one, and the one before in its time of grace. */
+export function secretHashes(client: Client, now = new Date()): string[] {
+  const { secretHash, previousSecretHash, previousSecretExpiresAt } = client;
+  const inGrace = previousSecretExpiresAt !== null && previousSecretExpiresAt > now;
+  return [secretHash, inGrace ? previousSecretHash : null].filter((hash) => hash !== null);
+}

@@ -1,0 +1,194 @@
+import cors from 'cors';
+import { type NextFunction, type Request, type Response, Router } from 'express';
+import { z } from 'zod';
+import type { Database } from '../db/database.ts';
+import { parse, readJson } from '../http/body.ts';
+import { HttpError, notFound } from '../http/errors.ts';
+import { memoryRateLimit, type RateLimit } from '../http/rate-limit.ts';
+import { noteOutcome } from '../http/request-log.ts';
+import { noStore } from '../http/security-headers.ts';
+import { equalInConstantTime, sha256 } from '../lib/hash.ts';
+import { fullMetadata, publicFacts } from './client-facts.ts';
+import {
+  type Client,
+  type ClientDependencies,
+  deleteClient,
+  findClient,
+  initialAccessTokenNeeded,
+  registerClient,
+  rotateClientSecret,
+  updateClient,
+} from './clients.ts';
+import { isInitialAccessTokenUsable } from './initial-access-tokens.ts';
+import { findLogo } from './logos.ts';
+
+export type ClientRoutesDependencies = ClientDependencies & {
+  db: Database;
+  rateLimit: RateLimit;
+  /** The public origin, `https://id.example`. */
+  origin: string;
+  clientRegistration: 'open' | 'token' | 'closed';
+  allowedOrigins: readonly string[];
+  /** Copies the client's logo in the background. */
+  refreshLogo(client: Client): void;
+};
+
+type ClientRequest = Request<{ client_id: string }>;
+
+const maxGraceSeconds = 30 * 24 * 60 * 60;
+const Rotation = z.object({ grace_seconds: z.number().int().min(0).max(maxGraceSeconds).default(0) });
+
+/** Dynamic client registration (RFC 7591) and its management (RFC 7592), and the logo that pages show. */
+export function clientRoutes(dependencies: ClientRoutesDependencies): Router {
+  const { db, rateLimit, origin, clientRegistration, allowedOrigins, refreshLogo } = dependencies;
+  const fromOtherOrigins = cors({
+    origin: [...allowedOrigins],
+    methods: ['GET', 'POST', 'PUT', 'DELETE'],
+    allowedHeaders: ['Authorization', 'Content-Type'],
+    exposedHeaders: ['WWW-Authenticate', 'Retry-After'],
+    maxAge: 3600,
+  });
+  const wrongTokens = memoryRateLimit(60, { failuresOnly: true });
+  const managed = [wrongTokens, requireRegistrationToken];
+  const router = Router();
+
+  router.use('/clients', fromOtherOrigins, neverStored);
+  router.post('/clients', rateLimit('clients', 30), requireRegistrationAllowed, readJson, register);
+  router.get('/clients/:client_id', wrongTokens, showClient);
+  router.put('/clients/:client_id', managed, readJson, replaceClient);
+  router.delete('/clients/:client_id', managed, removeClient);
+  router.post('/clients/:client_id/secret', managed, readJson, renewSecret);
+  router.get('/clients/:client_id/logo', showLogo);
+
+  function neverStored(_req: Request, res: Response, next: NextFunction): void {
+    noStore(res);
+    next();
+  }
+
+  /** Decided before the body is read and anything is fetched or hashed for it. */
+  async function requireRegistrationAllowed(req: Request, res: Response, next: NextFunction): Promise<void> {
+    if (clientRegistration === 'closed') {
+      throw new HttpError(403, 'registration_closed', 'Clients cannot be registered here. Ask the operator.');
+    }
+    const token = bearerToken(req);
+    const usable = token === undefined ? clientRegistration === 'open' : await isInitialAccessTokenUsable(db, token);
+    if (usable) return next();
+    challenge(res, token);
+    throw initialAccessTokenNeeded();
+  }
+
+  async function register(req: Request, res: Response): Promise<void> {
+    const token = bearerToken(req);
+    const { client, clientSecret, registrationAccessToken } = await registerClient(
+      db,
+      dependencies,
+      req.body,
+      token === undefined ? { registeredBy: 'open' } : { registeredBy: 'token', initialAccessToken: token },
+    );
+    refreshLogo(client);
+    noteOutcome(res, 'client registered');
+    res.status(201).json(registrationAnswer(client, { clientSecret, registrationAccessToken }));
+  }
+
+  async function showClient(req: ClientRequest, res: Response): Promise<void> {
+    const client = await findClient(db, req.params.client_id);
+    if (!client) throw new HttpError(404, 'invalid_client', 'There is no such client.');
+    const token = bearerToken(req);
+    if (token === undefined) {
+      res.json(publicFacts(client));
+      return;
+    }
+    if (!isRegistrationToken(client, token)) throw registrationTokenNeeded(res, token);
+    res.json(registrationAnswer(client, { registrationAccessToken: token }));
+  }
+
+  /** An unknown client and a wrong token look alike (RFC 7592 §2). */
+  async function requireRegistrationToken(req: Request, res: Response, next: NextFunction): Promise<void> {
+    const token = bearerToken(req);
+    const client = await findClient(db, String(req.params.client_id));
+    if (!client || token === undefined || !isRegistrationToken(client, token)) {
+      throw registrationTokenNeeded(res, token);
+    }
+    res.locals.registrationAccessToken = token;
+    next();
+  }
+
+  async function replaceClient(req: ClientRequest, res: Response): Promise<void> {
+    const updated = await updateClient(db, dependencies, req.params.client_id, req.body);
+    if (!updated) throw registrationTokenNeeded(res, presentedToken(res));
+    const { client, clientSecret } = updated;
+    refreshLogo(client);
+    noteOutcome(res, 'client updated');
+    res.json(registrationAnswer(client, { clientSecret, registrationAccessToken: presentedToken(res) }));
+  }
+
+  async function removeClient(req: ClientRequest, res: Response): Promise<void> {
+    await deleteClient(db, req.params.client_id);
+    noteOutcome(res, 'client deleted');
+    res.status(204).end();
+  }
+
+  async function renewSecret(req: ClientRequest, res: Response): Promise<void> {
+    const { grace_seconds: graceSeconds } = parse(Rotation, req.body);
+    const rotated = await rotateClientSecret(db, dependencies, req.params.client_id, graceSeconds);
+    if (!rotated) throw new HttpError(400, 'invalid_request', 'This client has no secret to renew.');
+    noteOutcome(res, 'client secret rotated');
+    const { client, clientSecret } = rotated;
+    res.json({ client_id: client.clientId, ...secretMembers(clientSecret) });
+  }
+
+  async function showLogo(req: ClientRequest, res: Response): Promise<void> {
+    const client = await findClient(db, req.params.client_id);
+    const logo = client && (await findLogo(db, client));
+    if (!logo) throw notFound();
+    res.set({
+      'Content-Type': logo.contentType,
+      'Cache-Control': 'public, max-age=3600, stale-while-revalidate=86400',
+      'X-Content-Type-Options': 'nosniff',
+      // Opened by itself an SVG is a document of this origin: it may draw and nothing else.
+      'Content-Security-Policy': "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox",
+    });
+    res.send(logo.body);
+  }
+
+  /** RFC 7591 §3.2.1, RFC 7592 §3. */
+  function registrationAnswer(
+    client: Client,
+    shown: { clientSecret?: string | undefined; registrationAccessToken: string },
+  ): Record<string, unknown> {
+    return {
+      ...fullMetadata(client),
+      ...(shown.clientSecret !== undefined && secretMembers(shown.clientSecret)),
+      registration_access_token: shown.registrationAccessToken,
+      registration_client_uri: `${origin}/clients/${client.clientId}`,
+    };
+  }
+
+  return router;
+}
+
+function secretMembers(clientSecret: string): { client_secret: string; client_secret_expires_at: number } {
+  return { client_secret: clientSecret, client_secret_expires_at: 0 };
+}
+
+function bearerToken(req: Request | ClientRequest): string | undefined {
+  return /^Bearer +([\w.~+/-]+=*) *$/i.exec(req.headers.authorization ?? '')?.[1];
+}
+
+function isRegistrationToken({ registrationTokenHash }: Client, token: string): boolean {
+  return registrationTokenHash !== null && equalInConstantTime(registrationTokenHash, sha256(token));
+}
+
+function presentedToken(res: Response): string {
+  return res.locals.registrationAccessToken as string;
+}
+
+function registrationTokenNeeded(res: Response, token: string | undefined): HttpError {
+  challenge(res, token);
+  return new HttpError(401, 'invalid_token', 'The registration access token of this client is needed.');
+}
+
+/** RFC 6750 §3: no error code for a request without a token. */
+function challenge(res: Response, token: string | undefined): void {
+  res.set('WWW-Authenticate', `Bearer realm="clients"${token === undefined ? '' : ', error="invalid_token"'}`);
+}

@@ -1,0 +1,102 @@
+/**
+ * bcrypt in threads of its own. The package's asynchronous calls would take libuv's pool, where tokens are signed:
+ * eight hashes there hold a signature up for half a second. Here a storm of sign-ins fills a bounded queue instead.
+ */
+import { availableParallelism } from 'node:os';
+import { Piscina } from 'piscina';
+
+export type Bcrypt = {
+  /** The cost of new hashes: 2^rounds. */
+  rounds: number;
+  /** Hashes at most 72 bytes of `text`, which is where bcrypt stops reading. Throws `BusyError`. */
+  hash(text: string): Promise<string>;
+  /** False also for what is no bcrypt hash. Throws `BusyError`. */
+  compare(text: string, hash: string): Promise<boolean>;
+};
+
+export type BcryptPool = Bcrypt & {
+  /** The same threads through a queue of its own. Lanes take turns, so a full one does not hold up another. */
+  lane(name: string): Bcrypt;
+  /** Refuses what waits, lets what runs finish, and ends the threads. */
+  close(): Promise<void>;
+};
+
+/** Too many hashes wait already: try again in a moment (HTTP 503). */
+export class BusyError extends Error {
+  override name = 'BusyError';
+}
+
+type Job = { start: () => void; refuse: (error: BusyError) => void };
+
+const idleTimeoutMs = 60_000;
+
+/** `threads` run at once, `maxWaiting` more may wait in each lane. Threads start when first needed and end when idle. */
+export function createBcryptPool({
+  rounds,
+  threads = Math.max(1, Math.min(2, availableParallelism() - 1)),
+  maxWaiting = 100,
+}: {
+  rounds: number;
+  threads?: number;
+  maxWaiting?: number;
+}): BcryptPool {
+  const workers = new Piscina({
+    filename: new URL('./bcrypt-worker.ts', import.meta.url).href,
+    minThreads: 0,
+    maxThreads: threads,
+    idleTimeout: idleTimeoutMs,
+    // Where threads have a priority (Linux), the event loop's is higher.
+    niceIncrement: 10,
+    execArgv: [],
+    env: {},
+  });
+  // The lane at the front has waited longest for its turn.
+  const lanes = new Map<string, Job[]>();
+  let running = 0;
+  let closed = false;
+
+  function run<T>(lane: string, name: 'hash' | 'compare', task: unknown): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const waiting = lanes.get(lane) ?? [];
+      if (closed || (running >= threads && waiting.length >= maxWaiting))
+        throw new BusyError('too many password hashes');
+      waiting.push({ start: () => workers.run(task, { name }).finally(release).then(resolve, reject), refuse: reject });
+      lanes.set(lane, waiting);
+      startNext();
+    });
+  }
+
+  function startNext(): void {
+    const next = lanes.entries().next();
+    if (running >= threads || next.done) return;
+    const [lane, waiting] = next.value;
+    lanes.delete(lane);
+    const job = waiting.shift();
+    if (waiting.length > 0) lanes.set(lane, waiting);
+    if (!job) return;
+    running += 1;
+    job.start();
+  }
+
+  function release(): void {
+    running -= 1;
+    startNext();
+  }
+
+  const lane = (name: string): Bcrypt => ({
+    rounds,
+    hash: (text) => run(name, 'hash', { text, rounds }),
+    compare: (text, hash) => run(name, 'compare', { text, hash }),
+  });
+
+  return {
+    ...lane('default'),
+    lane,
+    async close() {
+      closed = true;
+      for (const job of [...lanes.values()].flat()) job.refuse(new BusyError('shutting down'));
+      lanes.clear();
+      await workers.close();
+    },
+  };
+}

@@ -1,0 +1,83 @@
+/** The whole application in this process, listening on loopback over a database of its own. */
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { pino } from 'pino';
+import { expect, onTestFinished } from 'vitest';
+import { type App, createApp } from '../../src/app.ts';
+import { readConfig } from '../../src/config.ts';
+import { type OpenDatabase, openDatabase } from '../../src/db/database.ts';
+import { closeServer } from '../../src/ops/stop.ts';
+import { createTestDatabase, type TestDatabase } from './database.ts';
+
+export type LogLine = Record<string, unknown> & { level: number; msg: string };
+
+export type TestApp = {
+  origin: string;
+  issuer: string;
+  app: App;
+  database: OpenDatabase;
+  databaseUrl: string;
+  env: Record<string, string>;
+  /** Everything logged so far. */
+  log: LogLine[];
+  close(): Promise<void>;
+};
+
+export const testSecrets = {
+  OIDC_COOKIE_SECRET: randomBytes(32).toString('base64url'),
+  OIDC_ENCRYPTION_KEY: randomBytes(32).toString('base64'),
+};
+
+/**
+ * Starts the application with the given environment on top of one fit for tests. With `database` it shares one; else
+ * it gets and drops its own. Closing fails when the application logged an error that `expectErrors` did not allow.
+ */
+export async function startApp(
+  options: { env?: Record<string, string>; database?: Pick<TestDatabase, 'url'>; expectErrors?: boolean } = {},
+): Promise<TestApp> {
+  const own = options.database ? undefined : await createTestDatabase();
+  const databaseUrl = (options.database ?? own)?.url ?? '';
+  const server = createServer();
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const port = (server.address() as AddressInfo).port;
+  const env = {
+    DATABASE_URL: databaseUrl,
+    OIDC_ISSUER: `http://127.0.0.1:${port}`,
+    BCRYPT_ROUNDS: '10',
+    ...testSecrets,
+    ...options.env,
+  };
+  const config = readConfig(env);
+  const lines: LogLine[] = [];
+  const log = pino({ level: 'debug', base: null }, { write: (line) => void lines.push(JSON.parse(line)) });
+  const database = openDatabase(databaseUrl);
+  const app = await createApp({ config, database, log });
+  server.on('request', app.handler);
+  return {
+    origin: config.origin,
+    issuer: config.issuer,
+    app,
+    database,
+    databaseUrl,
+    env,
+    log: lines,
+    async close() {
+      server.closeIdleConnections();
+      await closeServer(server);
+      await app.close();
+      await database.close();
+      await own?.drop();
+      if (!options.expectErrors) expect(lines.filter(({ level }) => level >= 50)).toEqual([]);
+    },
+  };
+}
+
+/** An application for one test only. */
+export async function startAppForTest(options: Parameters<typeof startApp>[0] = {}): Promise<TestApp> {
+  const app = await startApp(options);
+  onTestFinished(() => app.close());
+  return app;
+}
