@@ -1,0 +1,144 @@
+/**
+ * The configuration: read once from the environment, complained about once, readonly ever after. This is the only file
+ * that reads `process.env`. What each variable may hold is environment.ts, what they may say together is
+ * environment-rules.ts; here is what becomes of it, the shape that everybody else relies on.
+ */
+import { availableParallelism } from 'node:os';
+import type { z } from 'zod';
+import { shape } from './environment.ts';
+import { environment } from './environment-rules.ts';
+import { findWarnings, readTexts } from './environment-texts.ts';
+import { generatedSecret } from './generated-secrets.ts';
+
+export type Config = Readonly<{
+  production: boolean;
+  /** `https://id.example.com`: scheme, host and port, no trailing slash. */
+  origin: string;
+  /** `origin` + `/oidc`. */
+  issuer: string;
+  /** Whether `origin` is https. */
+  secure: boolean;
+  port: number;
+  host: string;
+  /** Absent: the embedded PostgreSQL under `dataDir`. */
+  databaseUrl: string | undefined;
+  /** Absolute. */
+  dataDir: string;
+  /** The first signs, all verify. */
+  cookieSecrets: readonly string[];
+  /** 32 bytes each; the first encrypts, all decrypt. */
+  encryptionKeys: readonly Buffer[];
+  /** PKCS#8 PEM text. */
+  jwksPrivateKey: string | undefined;
+  allowedOrigins: readonly string[];
+  bcryptRounds: number;
+  passwordCheck: 'length' | 'common' | 'breached';
+  clientRegistration: 'open' | 'token' | 'closed';
+  accountRegistration: 'open' | 'verified' | 'closed';
+  pkce: 'public' | 'all';
+  refreshTokenLeewaySeconds: number;
+  smtpUrl: string | undefined;
+  mailFrom: string | undefined;
+  /** Express's `trust proxy` value. */
+  trustProxy: boolean | number | string | undefined;
+  tls: Readonly<{ certFile: string; keyFile: string }> | undefined;
+  /** Host names in lower case, addresses and CIDR ranges. */
+  outboundAllow: readonly string[];
+  playground: boolean;
+  brand: Readonly<{ name: string; logoUrl: string | undefined; hue: number }>;
+  workers: number;
+  metricsToken: string | undefined;
+  logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent';
+}>;
+
+/** Everything wrong with the environment: `problems` one a line, each `NAME: expected …`, none with a value in it. */
+export class ConfigError extends Error {
+  readonly problems: readonly string[];
+
+  constructor(problems: readonly string[]) {
+    super(problems.join('\n'));
+    this.name = 'ConfigError';
+    this.problems = problems;
+  }
+}
+
+/** What is not wrong but surely not meant, one sentence each, without values. For the log at start. */
+export function configWarnings(env: NodeJS.ProcessEnv = process.env): string[] {
+  return findWarnings(env);
+}
+
+/** Adds the variables of `file`, if there is one, to the environment; what the environment has already stays. */
+export function loadEnvironment(file = '.env'): void {
+  try {
+    process.loadEnvFile(file);
+  } catch (error) {
+    if (errorCode(error) !== 'ENOENT')
+      throw new ConfigError([`${file}: expected a readable file (${errorCode(error)})`]);
+  }
+}
+
+/** Reads the whole configuration. Makes the secrets in DATA_DIR that are neither given nor there yet. Throws ConfigError. */
+export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
+  const v = readValues(env);
+
+  const scheme = v.TLS_CERT_FILE ? 'https' : 'http';
+  const origin = v.OIDC_ISSUER ?? new URL(`${scheme}://localhost:${v.PORT}`).origin;
+  return Object.freeze({
+    production: v.NODE_ENV === 'production',
+    origin,
+    issuer: `${origin}/oidc`,
+    secure: origin.startsWith('https:'),
+    port: v.PORT,
+    host: v.HOST,
+    databaseUrl: v.DATABASE_URL,
+    dataDir: v.DATA_DIR,
+    cookieSecrets: v.OIDC_COOKIE_SECRET ?? keptSecret(v.DATA_DIR, 'cookie-secret', shape.OIDC_COOKIE_SECRET),
+    encryptionKeys: v.OIDC_ENCRYPTION_KEY ?? keptSecret(v.DATA_DIR, 'encryption-key', shape.OIDC_ENCRYPTION_KEY),
+    jwksPrivateKey: v.JWKS_PRIVATE_KEY,
+    allowedOrigins: v.ALLOWED_ORIGINS ?? [],
+    bcryptRounds: v.BCRYPT_ROUNDS,
+    passwordCheck: v.PASSWORD_CHECK,
+    clientRegistration: v.CLIENT_REGISTRATION,
+    accountRegistration: v.ACCOUNT_REGISTRATION,
+    pkce: v.PKCE,
+    refreshTokenLeewaySeconds: v.REFRESH_TOKEN_LEEWAY,
+    smtpUrl: v.SMTP_URL,
+    mailFrom: v.MAIL_FROM,
+    trustProxy: v.TRUST_PROXY,
+    tls: v.TLS_CERT_FILE && v.TLS_KEY_FILE ? { certFile: v.TLS_CERT_FILE, keyFile: v.TLS_KEY_FILE } : undefined,
+    outboundAllow: v.OUTBOUND_ALLOW ?? [],
+    playground: v.PLAYGROUND === 'on',
+    brand: { name: v.BRAND_NAME, logoUrl: v.BRAND_LOGO_URL, hue: v.BRAND_HUE },
+    workers: v.WEB_CONCURRENCY === 'auto' ? availableParallelism() : v.WEB_CONCURRENCY,
+    metricsToken: v.METRICS_TOKEN,
+    logLevel: v.LOG_LEVEL,
+  });
+}
+
+function readValues(env: NodeJS.ProcessEnv): z.output<typeof environment> {
+  const { texts, unreadable } = readTexts(env);
+  const { data, error } = environment.safeParse(texts);
+  const problems = error?.issues.filter(({ path }) => !unreadable.has(String(path[0]))) ?? [];
+  const lines = [
+    ...unreadable.values(),
+    ...problems.map(({ path, message }) => `${String(path[0])}: expected ${message}`),
+  ];
+  if (!data || lines.length > 0) throw new ConfigError(lines);
+  return data;
+}
+
+function keptSecret<T>(dataDir: string, name: string, schema: z.ZodType<T | undefined>): T {
+  let text: string;
+  try {
+    text = generatedSecret(dataDir, name);
+  } catch (error) {
+    throw new ConfigError([`DATA_DIR: expected a folder in which ${name} can be read or made (${errorCode(error)})`]);
+  }
+  const { data } = schema.safeParse(text);
+  if (!data) throw new ConfigError([`DATA_DIR: expected an undamaged ${name} in it`]);
+  return data;
+}
+
+function errorCode(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : 'unknown';
+}

@@ -1,0 +1,101 @@
+/** The rules about the environment as a whole: what several variables say together, and what this version cannot do. */
+import { z } from 'zod';
+import { type Name, shape } from './environment.ts';
+import { keyMatchesCertificate } from './environment-keys.ts';
+import { isLoopbackOrigin } from './environment-values.ts';
+
+type Values = z.output<z.ZodObject<typeof shape>>;
+
+type Unavailable = { name: Name; asked: (values: Values) => boolean; feature: string; available: string };
+
+/** Values that have their meaning already and their effect not yet: refused, since a promise must not be ignored. */
+export const unavailable: readonly Unavailable[] = [
+  {
+    name: 'ACCOUNT_REGISTRATION',
+    asked: (v) => v.ACCOUNT_REGISTRATION === 'verified',
+    feature: 'verified',
+    available: 'open or closed',
+  },
+  {
+    name: 'PASSWORD_CHECK',
+    asked: (v) => v.PASSWORD_CHECK === 'breached',
+    feature: 'breached',
+    available: 'length or common',
+  },
+  {
+    name: 'WEB_CONCURRENCY',
+    asked: (v) => v.WEB_CONCURRENCY === 'auto' || v.WEB_CONCURRENCY > 1,
+    feature: 'several worker processes',
+    available: '1',
+  },
+];
+
+/** Variables that are read already and have no effect yet: named in a warning. */
+export const withoutEffect: readonly Name[] = ['SMTP_URL', 'MAIL_FROM', 'METRICS_TOKEN'];
+
+/** From texts (defaults filled in, unset ones absent) to values. Each issue's path is a variable, its message what was expected. */
+export const environment = z
+  .object(shape)
+  .refine((v) => v.NODE_ENV !== 'production' || !plain(v.OIDC_ISSUER) || isLoopbackOrigin(v.OIDC_ISSUER), {
+    path: ['OIDC_ISSUER'],
+    error: 'https in production (plain http is for loopback only)',
+    when: areValid('NODE_ENV', 'OIDC_ISSUER'),
+  })
+  .refine((v) => !plain(v.OIDC_ISSUER) || !v.TLS_CERT_FILE || !v.TLS_KEY_FILE, {
+    path: ['OIDC_ISSUER'],
+    error: 'https, because TLS files are given',
+    when: areValid('OIDC_ISSUER', 'TLS_CERT_FILE', 'TLS_KEY_FILE'),
+  })
+  .refine((v) => !v.TLS_CERT_FILE || v.TLS_KEY_FILE, {
+    path: ['TLS_KEY_FILE'],
+    error: 'together with TLS_CERT_FILE',
+    when: always,
+  })
+  .refine((v) => !v.TLS_KEY_FILE || v.TLS_CERT_FILE, {
+    path: ['TLS_CERT_FILE'],
+    error: 'together with TLS_KEY_FILE',
+    when: always,
+  })
+  .refine((v) => !v.TLS_CERT_FILE || !v.TLS_KEY_FILE || keyMatchesCertificate(v.TLS_CERT_FILE, v.TLS_KEY_FILE), {
+    path: ['TLS_KEY_FILE'],
+    error: 'the private key of the certificate in TLS_CERT_FILE',
+    when: areValid('TLS_CERT_FILE', 'TLS_KEY_FILE'),
+  })
+  .refine((v) => !mustShare(v) || v.OIDC_COOKIE_SECRET, {
+    path: ['OIDC_COOKIE_SECRET'],
+    error: 'at least 32 characters, given because all instances on one DATABASE_URL must share it in production',
+    when: always,
+  })
+  .refine((v) => !mustShare(v) || v.OIDC_ENCRYPTION_KEY, {
+    path: ['OIDC_ENCRYPTION_KEY'],
+    error: '32 bytes in base64, given because all instances on one DATABASE_URL must share it in production',
+    when: always,
+  })
+  .superRefine(
+    (v, context) => {
+      for (const { name, feature, available } of unavailable.filter(({ asked }) => asked(v))) {
+        const message = `${available} (${feature}: not available in this version yet)`;
+        context.addIssue({ code: 'custom', path: [name], message });
+      }
+    },
+    { when: always },
+  );
+
+function plain(origin: string | undefined): origin is string {
+  return origin?.startsWith('http:') ?? false;
+}
+
+function mustShare(v: Values): boolean {
+  return v.NODE_ENV === 'production' && v.DATABASE_URL !== undefined;
+}
+
+/** Without it Zod skips a rule as soon as any value is wrong, and the problems would come out one after the other. */
+function always(): boolean {
+  return true;
+}
+
+/** For rules that look into values: when the ones they look into are well-formed, whatever the others are. */
+function areValid(...involved: Name[]) {
+  return ({ issues }: { issues: readonly { path?: PropertyKey[] | undefined }[] }) =>
+    !issues.some((issue) => involved.some((name) => issue.path?.[0] === name));
+}

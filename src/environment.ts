@@ -1,0 +1,152 @@
+/**
+ * Every environment variable, once: its kind of value, its default and what it means. `.env.example` and the table in
+ * docs/configuration.md are printed from here. Reading the values, and rules about several of them, are config.ts.
+ */
+import { z } from 'zod';
+import * as keys from './environment-keys.ts';
+import * as values from './environment-values.ts';
+
+/** `default` is the text one would write in the environment; `unset` says in words what happens without the variable. */
+export type Variable = {
+  meaning: string;
+  default?: string;
+  productionDefault?: string;
+  unset?: string;
+  secret?: true;
+};
+
+const variables = z.registry<Variable>();
+
+export const shape = {
+  NODE_ENV: values.oneOf('development', 'production', 'test').register(variables, {
+    default: 'development',
+    meaning: '`production` requires https and stricter defaults, named below',
+  }),
+  OIDC_ISSUER: values.origin().optional().register(variables, {
+    unset: '`http://localhost:$PORT`, `https://…` with TLS files',
+    meaning: 'public origin, no path; the issuer is this + `/oidc`. `https` is required in production, loopback apart',
+  }),
+  PORT: values.whole(0, 65535).register(variables, { default: '3000', meaning: 'port to listen on' }),
+  HOST: values.host().register(variables, {
+    default: '127.0.0.1',
+    productionDefault: '0.0.0.0',
+    meaning: 'address to listen on',
+  }),
+  DATABASE_URL: values.databaseUrl().optional().register(variables, {
+    secret: true,
+    unset: 'embedded PostgreSQL under `DATA_DIR`',
+    meaning: 'any PostgreSQL 15 or later: `postgres://user:password@host:port/database`',
+  }),
+  DATA_DIR: values.folder().register(variables, {
+    default: './data',
+    meaning: 'folder of the embedded database and of generated secrets (made with mode 0700)',
+  }),
+  OIDC_COOKIE_SECRET: values.cookieSecrets().optional().register(variables, {
+    secret: true,
+    unset: 'generated once into `DATA_DIR`; required in production with `DATABASE_URL`',
+    meaning: 'signs cookies: at least 32 characters; comma-separated list to rotate, the first signs',
+  }),
+  OIDC_ENCRYPTION_KEY: values.encryptionKeys().optional().register(variables, {
+    secret: true,
+    unset: 'generated once into `DATA_DIR`; required in production with `DATABASE_URL`',
+    meaning:
+      'encrypts signing keys and TOTP secrets at rest: 32 bytes, base64; comma-separated list to rotate, the first encrypts',
+  }),
+  JWKS_PRIVATE_KEY: keys.signingKey().optional().register(variables, {
+    secret: true,
+    unset: 'made once, kept encrypted in the database and rotated',
+    meaning: 'signing key brought from outside: PKCS#8 PEM (RSA of 2048 bits or more, or EC P-256), or a path to one',
+  }),
+  ALLOWED_ORIGINS: values
+    .origins()
+    .optional()
+    .register(variables, { unset: 'empty', meaning: 'CORS allow-list: comma-separated origins; `*` is refused' }),
+  BCRYPT_ROUNDS: values
+    .whole(10, 15)
+    .register(variables, { default: '12', meaning: 'cost of password and client secret hashes, 10 to 15' }),
+  PASSWORD_CHECK: values.oneOf('length', 'common', 'breached').register(variables, {
+    default: 'length',
+    productionDefault: 'common',
+    meaning:
+      '`length`: 8 characters or more; `common`: also not on the bundled list; `breached`: also asked of a range-query service',
+  }),
+  CLIENT_REGISTRATION: values.oneOf('open', 'token', 'closed').register(variables, {
+    default: 'open',
+    productionDefault: 'token',
+    meaning: 'who may register clients: anybody (`open`), with an initial access token (`token`), nobody (`closed`)',
+  }),
+  ACCOUNT_REGISTRATION: values.oneOf('open', 'verified', 'closed').register(variables, {
+    default: 'open',
+    meaning: '`open`, `verified` (the account exists only once the mail link was followed) or `closed`',
+  }),
+  PKCE: values.oneOf('public', 'all').register(variables, {
+    default: 'public',
+    meaning: '`public`: required of public clients and of any client with `require_pkce`; `all`: of every client',
+  }),
+  REFRESH_TOKEN_LEEWAY: values.whole(0, 3600).register(variables, {
+    default: '10',
+    meaning: 'seconds in which a rotated refresh token may be presented again; `0` is strict',
+  }),
+  SMTP_URL: values.smtpUrl().optional().register(variables, {
+    secret: true,
+    unset: 'mails go to the development outbox page',
+    meaning: 'outgoing mail: `smtp://user:password@host:port` or `smtps://…`',
+  }),
+  MAIL_FROM: values
+    .mailAddress()
+    .optional()
+    .register(variables, { unset: 'none', meaning: 'sender of outgoing mail: an address, or `Name <address>`' }),
+  TRUST_PROXY: values.trustProxy().optional().register(variables, {
+    unset: 'no proxy is trusted',
+    meaning:
+      'proxies in front: hop count, or their addresses (IPs, CIDR ranges, `loopback`, `linklocal`, `uniquelocal`), comma-separated; `true` is refused, since any visitor could then choose the address seen',
+  }),
+  TLS_CERT_FILE: keys
+    .certificateFile()
+    .optional()
+    .register(variables, { unset: 'plain http', meaning: 'PEM certificate (chain) to serve HTTPS directly' }),
+  TLS_KEY_FILE: keys
+    .privateKeyFile()
+    .optional()
+    .register(variables, { unset: 'plain http', meaning: 'its PEM private key; both files or none' }),
+  OUTBOUND_ALLOW: values.outboundHosts().optional().register(variables, {
+    unset: 'empty',
+    meaning:
+      "hosts or CIDR ranges that requests made on a client's behalf (`jwks_uri`, back-channel logout, …) may reach although they are private; named in the log at start",
+  }),
+  PLAYGROUND: values.oneOf('on', 'off').register(variables, {
+    default: 'on',
+    productionDefault: 'off',
+    meaning: 'the relying party at `/playground`',
+  }),
+  BRAND_NAME: values.brandName().register(variables, { default: 'Latchkey', meaning: 'name on the pages' }),
+  BRAND_LOGO_URL: values.logoUrl().optional().register(variables, {
+    unset: 'its own mark',
+    meaning: 'logo on the pages: an https URL or a path on this origin',
+  }),
+  BRAND_HUE: values
+    .whole(0, 360)
+    .register(variables, { default: '178', meaning: 'the one colour of the pages, as a hue from 0 to 360' }),
+  WEB_CONCURRENCY: values
+    .workers()
+    .register(variables, { default: '1', meaning: 'worker processes; `auto` is one per core' }),
+  METRICS_TOKEN: values.bearerToken().optional().register(variables, {
+    secret: true,
+    unset: '`/metrics` answers loopback only',
+    meaning: 'bearer token for `/metrics`',
+  }),
+  LOG_LEVEL: values.oneOf('fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent').register(variables, {
+    default: 'info',
+    meaning: 'pino level: `fatal`, `error`, `warn`, `info`, `debug`, `trace` or `silent`',
+  }),
+};
+
+export type Name = keyof typeof shape;
+
+export const names = Object.keys(shape) as Name[];
+
+export function describeVariable(name: Name): Variable {
+  const variable = variables.get(shape[name]);
+  if (!variable) throw new Error(`${name} is not described`);
+  return variable;
+}
