@@ -18,11 +18,20 @@ export function createClientStorage({ db, bcrypt }: { db: Database; bcrypt: Bcry
       const { client_id, client_secret, client_secret_expires_at, client_id_issued_at, ...rest } = payload;
       const { first_party, unverified, ...metadata } = rest;
       const isNew = typeof client_secret === 'string' && client_secret !== placeholderSecret;
-      const values = { metadata, ...(isNew && { secretHash: await bcrypt.hash(client_secret) }) };
+      const values = {
+        metadata,
+        ...(isNew && { secretHash: await bcrypt.hash(client_secret) }),
+        ...(client_secret === undefined && {
+          secretHash: null,
+          previousSecretHash: null,
+          previousSecretExpiresAt: null,
+        }),
+        updatedAt: new Date(),
+      };
       await db
         .insert(oidcClients)
         .values({ clientId, registeredBy: 'open', ...values })
-        .onConflictDoUpdate({ target: oidcClients.clientId, set: { ...values, updatedAt: new Date() } });
+        .onConflictDoUpdate({ target: oidcClients.clientId, set: values });
     },
 
     async destroy(clientId: string): Promise<void> {

@@ -20,8 +20,8 @@ export function isForm(req: Request): boolean {
 
 /** Reads a JSON or form body, whichever the content type names. Bodies are read per route: the provider reads its own. */
 export const readBody: RequestHandler = (req, res, next) => {
-  if (isForm(req)) return form(req, res, next);
-  readJson(req, res, next);
+  if (isForm(req)) form(req, res, next);
+  else readJson(req, res, next);
 };
 
 /** Reads a body that must be JSON. */
@@ -29,7 +29,7 @@ export function readJson(req: Request, res: Response, next: NextFunction): void 
   if (!req.is('application/json')) {
     const hasBody = req.headers['transfer-encoding'] !== undefined || Number(req.headers['content-length'] ?? 0) > 0;
     if (hasBody) {
-      throw new HttpError(415, 'invalid_request', 'Send application/json or application/x-www-form-urlencoded.');
+      throw new HttpError(415, 'invalid_request', 'Send the request body as application/json.');
     }
     req.body = {};
     next();

@@ -28,7 +28,6 @@ export function securityHeaders(secure: boolean): RequestHandler[] {
       strictTransportSecurity: secure ? { maxAge: 31_536_000, includeSubDomains: false } : false,
       // Relying parties open the sign-in in a pop-up and must hear back from it (OIDC `display=popup`).
       crossOriginOpenerPolicy: false,
-      crossOriginResourcePolicy: { policy: 'cross-origin' },
     }),
     (_req, res, next) => {
       res.setHeader('Content-Security-Policy', contentSecurityPolicy());

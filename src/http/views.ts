@@ -129,6 +129,8 @@ export type Pages = {
     /** What can be tried with the tokens of a complete run. */
     next: readonly {
       icon: 'refresh' | 'ask' | 'stop' | 'leave';
+      /** Of the form. */
+      id: string;
       action: string;
       title: string;
       text: string;
@@ -146,6 +148,8 @@ export type PlaygroundStep = {
   title: string;
   text: string;
   problem?: Problem | undefined;
+  /** Not a problem, though there is something to be said. */
+  note?: Problem | undefined;
   exchange?:
     | {
         method: string;
