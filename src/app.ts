@@ -23,7 +23,7 @@ import { createPages } from './http/pages.ts';
 import { rateLimits } from './http/rate-limit.ts';
 import { noteOutcome, requestLog } from './http/request-log.ts';
 import { sameOrigin } from './http/same-origin.ts';
-import { securityHeaders } from './http/security-headers.ts';
+import { createContentSecurityPolicy, securityHeaders } from './http/security-headers.ts';
 import { createViews } from './http/views.ts';
 import { connectedApps } from './interactions/connected-apps.ts';
 import { interactionRoutes } from './interactions/interaction.routes.ts';
@@ -68,7 +68,9 @@ export async function createApp({ config, database, log }: AppDependencies): Pro
   if (config.outboundAllow.length > 0)
     log.info({ allow: config.outboundAllow }, 'private addresses that clients may name');
   const views = createViews({ brand: config.brand, host: new URL(origin).host, cache: config.production });
-  const pages = createPages(views);
+  const { logoUrl } = config.brand;
+  const policy = createContentSecurityPolicy(logoUrl && URL.canParse(logoUrl) ? [new URL(logoUrl).origin] : []);
+  const pages = createPages(views, policy);
   const ownForms = sameOrigin(origin);
   const rateLimit = rateLimits(db);
 
@@ -129,7 +131,7 @@ export async function createApp({ config, database, log }: AppDependencies): Pro
   const app = express();
   app.disable('x-powered-by');
   if (config.trustProxy !== undefined) app.set('trust proxy', config.trustProxy);
-  app.use(requestLog(log), pinHost(origin, log), securityHeaders(config.secure));
+  app.use(requestLog(log), pinHost(origin, log), securityHeaders(config.secure, policy));
   app.use('/assets', assets(views.brandCss));
   app.use(healthRoutes({ db, isDraining: () => draining }));
   app.use(homeRoutes({ pages, sessions, findAccount, config }));

@@ -1,7 +1,7 @@
 import type { Request, Response } from 'express';
 import { isForm } from './body.ts';
 import { requestId } from './request-log.ts';
-import { contentSecurityPolicy, noStore } from './security-headers.ts';
+import { type ContentSecurityPolicy, noStore } from './security-headers.ts';
 import type { Pages as PageData, Views } from './views.ts';
 
 export type PageOptions = {
@@ -22,13 +22,13 @@ export type Pages = {
   html: Views['render'];
 };
 
-export function createPages(views: Views): Pages {
+export function createPages(views: Views, policy: ContentSecurityPolicy): Pages {
   return {
     async page(res, name, data, options = {}) {
       const body = await views.render(name, data);
       noStore(res);
       const targets = options.formAction?.filter((source) => source !== undefined);
-      if (targets?.length) res.setHeader('Content-Security-Policy', contentSecurityPolicy(targets));
+      if (targets?.length) res.setHeader('Content-Security-Policy', policy(targets));
       res
         .status(options.status ?? 200)
         .type('html')

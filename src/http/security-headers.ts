@@ -1,25 +1,32 @@
 import type { RequestHandler, Response } from 'express';
 import helmet from 'helmet';
 
-/** The content security policy of every page. `formAction` names origins that a form's answer may redirect to. */
-export function contentSecurityPolicy(formAction: readonly string[] = []): string {
-  return [
-    "default-src 'none'",
-    "style-src 'self'",
-    "script-src 'self'",
-    "img-src 'self' data:",
-    "connect-src 'self'",
-    "base-uri 'none'",
-    "frame-ancestors 'none'",
-    `form-action 'self'${formAction.map((source) => ` ${source}`).join('')}`,
-  ].join('; ');
+/**
+ * The content security policy of a page. `formAction` names what a form's answer may redirect to besides this origin,
+ * `images` where the operator's own mark may come from.
+ */
+export type ContentSecurityPolicy = (formAction?: readonly string[]) => string;
+
+export function createContentSecurityPolicy(images: readonly string[] = []): ContentSecurityPolicy {
+  const also = (sources: readonly string[]) => sources.map((source) => ` ${source}`).join('');
+  return (formAction = []) =>
+    [
+      "default-src 'none'",
+      "style-src 'self'",
+      "script-src 'self'",
+      `img-src 'self' data:${also(images)}`,
+      "connect-src 'self'",
+      "base-uri 'none'",
+      "frame-ancestors 'none'",
+      `form-action 'self'${also(formAction)}`,
+    ].join('; ');
 }
 
 /**
  * Headers on every answer, the library's own pages included. `Referrer-Policy` is same-origin: with no-referrer
  * browsers send `Origin: null` with our own forms, and the same-origin check would refuse them (SECURITY 26, 28).
  */
-export function securityHeaders(secure: boolean): RequestHandler[] {
+export function securityHeaders(secure: boolean, policy: ContentSecurityPolicy): RequestHandler[] {
   return [
     helmet({
       contentSecurityPolicy: false,
@@ -30,7 +37,7 @@ export function securityHeaders(secure: boolean): RequestHandler[] {
       crossOriginOpenerPolicy: false,
     }),
     (_req, res, next) => {
-      res.setHeader('Content-Security-Policy', contentSecurityPolicy());
+      res.setHeader('Content-Security-Policy', policy());
       next();
     },
   ];

@@ -7,6 +7,7 @@ import { rememberDevice, signInError, submitCredentials } from '../accounts/logi
 import { registrationError, sendRegistrationClosed } from '../accounts/register.routes.ts';
 import { type RegistrationDependencies, registerAccount, registerPage } from '../accounts/registration.ts';
 import { signInPage } from '../accounts/sign-in-page.ts';
+import { hostOf } from '../clients/client-tile.ts';
 import { isForm, parse, readBody } from '../http/body.ts';
 import { HttpError } from '../http/errors.ts';
 import { type Pages, reference, wantsPage } from '../http/pages.ts';
@@ -181,7 +182,8 @@ export function interactionRoutes(dependencies: InteractionDependencies): Router
     if (!client || !claims) throw new HttpError(400, 'interaction_lost', 'The app or the account is gone.');
     const data = consentPage(
       interaction,
-      client,
+      // Where the answer goes is what has to be trusted, whatever the client says of itself.
+      { ...client, host: hostOf(interaction.redirectUri) ?? client.host },
       { email: String(claims.email), claims },
       { action: pathOf(interaction, 'consent'), anotherAccountUrl: pathOf(interaction, 'login') },
     );

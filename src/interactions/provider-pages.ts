@@ -43,8 +43,9 @@ export function providerPages(dependencies: ProviderPageDependencies): PageSourc
       });
     },
 
-    async interrupted(uid, { req, res }) {
-      const lost = uid === undefined ? unknownInteraction : await dependencies.describeLost(uid);
+    async interrupted(uid, { req, res }, reason) {
+      const known = uid === undefined ? unknownInteraction : await dependencies.describeLost(uid);
+      const lost = reason ? { ...known, reason } : known;
       const [client, session] = await Promise.all([tileOf(lost.clientId), dependencies.currentSession(req, res)]);
       return pages.html('interrupted', interruptedPage(lost, client, session !== undefined, referenceOf(res)));
     },
@@ -62,7 +63,8 @@ export function providerPages(dependencies: ProviderPageDependencies): PageSourc
       });
     },
 
-    async loggedOut({ clientId }) {
+    async loggedOut({ clientId }, { req, res }) {
+      if (await dependencies.currentSession(req, res)) return undefined;
       const client = await tileOf(clientId);
       return pages.html('logged-out', { ...(client && { client }), ...(client?.uri && { continueUrl: client.uri }) });
     },

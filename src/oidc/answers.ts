@@ -12,12 +12,24 @@ export async function answerMiddleware(
 ): Promise<void> {
   await next();
   if (ctx.status === 404 && !ctx.body) return pages.notFound(ctx);
+  if (isOvertaken(ctx)) await pages.overtaken(ctx);
   if (!publicPaths.test(ctx.path)) ctx.set('Cache-Control', 'no-store');
   await holdErrorRedirect(pages, ctx);
   allowFormTarget(ctx);
 }
 
 const publicPaths = /^\/(jwks|\.well-known\/.*)$/;
+
+/**
+ * Somebody else signed in between the answer to a sign-in and its way back here. The library would sign that person out,
+ * by script and without a word.
+ */
+function isOvertaken({ oidc }: KoaContextWithOIDC): boolean {
+  if (oidc?.route !== 'resume') return false;
+  const signedIn = oidc.session?.accountId;
+  const login = oidc.entities.Interaction?.result?.login;
+  return signedIn !== undefined && login !== undefined && login.accountId !== signedIn;
+}
 
 /**
  * RFC 9700 §4.11.2: an error redirect to a client that anybody may have registered is an open redirector, so before

@@ -55,8 +55,10 @@ export function interactions(provider: ProviderHandle, sessions: BrowserSessions
       const accountId = interaction.session?.accountId;
       if (accountId && interaction.prompt.name !== 'login') {
         const current = await sessions.current(req, res);
-        if (current?.accountId !== accountId)
-          return { lost: { ...(await describeLost(uid)), reason: 'other-account' } };
+        if (current?.accountId !== accountId) {
+          const lost = await describeLost(uid);
+          return { lost: current ? { ...lost, reason: 'other-account' } : lost };
+        }
       }
       return { pending: await pendingInteraction(provider, db, interaction) };
     },

@@ -13,14 +13,15 @@ export type ErrorPage = {
 export type PageSource = {
   error(page: ErrorPage, request: RequestFacts): Promise<string>;
   /** A step that this browser cannot go on with; `uid` is the interaction's, as far as the address tells. */
-  interrupted(uid: string | undefined, request: RequestFacts): Promise<string>;
+  interrupted(uid: string | undefined, request: RequestFacts, reason?: 'other-account'): Promise<string>;
   /** An error answer to an application nobody vouches for: the person decides whether to follow `location`. */
   heldRedirect(page: ErrorPage & { location: string }, request: RequestFacts): Promise<string>;
   logout(
     page: { action: string; secret: string; clientId: string | undefined; accountId: string | undefined },
     request: RequestFacts,
   ): Promise<string>;
-  loggedOut(page: { clientId: string | undefined }, request: RequestFacts): Promise<string>;
+  /** Undefined when somebody is still signed in here: they chose to stay. */
+  loggedOut(page: { clientId: string | undefined }, request: RequestFacts): Promise<string | undefined>;
 };
 
 /** The raw answer, from which the application's own parts read their request id. */
@@ -51,6 +52,11 @@ export function libraryPages(source: PageSource) {
       }
       html(ctx, await source.error(errorPage(ctx, out), facts(ctx)));
     },
+    async overtaken(ctx: KoaContextWithOIDC) {
+      const { uid } = ctx.params as { uid?: string };
+      ctx.status = 400;
+      html(ctx, await source.interrupted(uid, facts(ctx), 'other-account'));
+    },
     async heldRedirect(ctx: KoaContextWithOIDC, location: string) {
       const parameters = new URL(location).searchParams;
       const out = {
@@ -76,7 +82,9 @@ export function libraryPages(source: PageSource) {
       );
     },
     async loggedOut(ctx: KoaContextWithOIDC) {
-      html(ctx, await source.loggedOut({ clientId: ctx.oidc.client?.clientId }, facts(ctx)));
+      const page = await source.loggedOut({ clientId: ctx.oidc.client?.clientId }, facts(ctx));
+      if (page === undefined) ctx.redirect('/account');
+      else html(ctx, page);
     },
   };
 }

@@ -12,6 +12,7 @@ import { errorHandler } from '../../src/http/error-handler.ts';
 import { createPages } from '../../src/http/pages.ts';
 import { rateLimits } from '../../src/http/rate-limit.ts';
 import { requestLog } from '../../src/http/request-log.ts';
+import { createContentSecurityPolicy } from '../../src/http/security-headers.ts';
 import { createViews } from '../../src/http/views.ts';
 import { type Bcrypt, createBcryptPool } from '../../src/lib/bcrypt-pool.ts';
 import { type OpenTestDatabase, openTestDatabase } from './database.ts';
@@ -31,7 +32,7 @@ function createAccountsApp(db: Database, bcrypt: Bcrypt, options: Options = {}):
   const dependencies = {
     db,
     bcrypt,
-    pages: createPages(views),
+    pages: createPages(views, createContentSecurityPolicy()),
     sessions: memorySessions(),
     authenticate: createAuthenticate({ db, bcrypt }),
     rateLimit: rateLimits(db),
