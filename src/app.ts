@@ -42,6 +42,8 @@ import { libraryPages } from './oidc/pages.ts';
 import { createProvider } from './oidc/provider.ts';
 import { healthRoutes } from './ops/health.routes.ts';
 import { homeRoutes } from './ops/home.routes.ts';
+import { ensurePlaygroundClient, removePlaygroundClient } from './playground/client.ts';
+import { playgroundRoutes } from './playground/playground.routes.ts';
 import { createSessions } from './sessions/sessions.ts';
 
 export type AppDependencies = { config: Config; database: OpenDatabase; log: Logger };
@@ -176,6 +178,12 @@ export async function createApp({ config, database, log }: AppDependencies): Pro
       refreshLogo,
     }),
   );
+  if (config.playground) {
+    await ensurePlaygroundClient(db, origin);
+    app.use(playgroundRoutes({ db, pages, encryption, issuer, origin, sameOrigin: ownForms, rateLimit, log }));
+  } else {
+    await removePlaygroundClient(db);
+  }
   app.use(mountRoutes({ provider, sameOrigin: ownForms }));
   app.use(() => {
     throw notFound();

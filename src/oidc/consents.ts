@@ -31,20 +31,17 @@ export async function saveConsent(
   clientId: string,
   answer: Consent,
 ): Promise<Consent> {
+  const now = new Date();
+  const row = and(eq(consents.accountId, accountId), eq(consents.clientId, clientId));
   return db.transaction(async (tx) => {
-    const [before] = await tx
-      .select()
-      .from(consents)
-      .where(and(eq(consents.accountId, accountId), eq(consents.clientId, clientId)))
-      .for('update');
+    // Two first answers at once must meet at a row, or the later one would undo the other.
+    await tx.insert(consents).values({ accountId, clientId, createdAt: now, updatedAt: now }).onConflictDoNothing();
+    const [before] = await tx.select().from(consents).where(row).for('update');
     const merged = before ? mergeConsent(before, answer) : answer;
     await tx
-      .insert(consents)
-      .values({ accountId, clientId, ...merged })
-      .onConflictDoUpdate({
-        target: [consents.accountId, consents.clientId],
-        set: { ...merged, updatedAt: new Date() },
-      });
+      .update(consents)
+      .set({ ...merged, updatedAt: now })
+      .where(row);
     return merged;
   });
 }

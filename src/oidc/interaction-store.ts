@@ -83,7 +83,8 @@ export type PastInteraction = {
   /** The authorization request's parameters, from which it can be made again. */
   params: Record<string, string>;
   prompt: string | undefined;
-  fromDevice: boolean;
+  /** Asked for by a device or pushed by the client itself: a browser cannot make it again. */
+  notByBrowser: boolean;
 };
 
 /** What is known of an interaction that this browser cannot act on, to offer a way on. */
@@ -100,6 +101,6 @@ export async function findPastInteraction(db: Database, id: string): Promise<Pas
     clientId: row.clientId ?? undefined,
     params: Object.fromEntries(params.filter((entry): entry is [string, string] => typeof entry[1] === 'string')),
     prompt,
-    fromDevice: row.payload.deviceCode !== undefined,
+    notByBrowser: sealedMembers.some((member) => row.payload[member] !== undefined),
   };
 }

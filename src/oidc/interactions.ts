@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Interaction } from 'oidc-provider';
+import { isDeepStrictEqual } from 'node:util';
+import type { Interaction, Provider } from 'oidc-provider';
 import type { Database } from '../db/database.ts';
 import type { BrowserSessions, SignedIn } from './browser-session.ts';
 import { shortCookie } from './configuration.ts';
@@ -37,6 +38,8 @@ export type LostInteraction = {
   restartPath: string | undefined;
 };
 
+type Client = InstanceType<Provider['Client']>;
+
 export type Interactions = ReturnType<typeof interactions>;
 
 /** Access to pending interactions, bound to the browser that holds their cookie (SECURITY 29). */
@@ -69,13 +72,16 @@ export function interactions(provider: ProviderHandle, sessions: BrowserSessions
     const past = await findPastInteraction(db, uid);
     if (!past) return { reason: 'expired', clientId: undefined, restartPath: undefined };
     const reason = past.state === 'pending' ? 'elsewhere' : past.state;
-    return { reason, clientId: past.clientId, restartPath: restartPath(past) };
+    const { clientId } = past;
+    const client = clientId === undefined ? undefined : await provider.current.Client.find(clientId);
+    return { reason, clientId, restartPath: client && restartPath(past, client) };
   }
 }
 
-/** The same authorization request once more, when all of it is known. What was pushed or signed cannot be rebuilt. */
-function restartPath({ params, fromDevice }: PastInteraction): string | undefined {
-  if (fromDevice || params.request || params.request_uri || !params.client_id) return undefined;
+/** The same authorization request once more, when all of it is known and the client may make it in this way. */
+function restartPath({ params, fromDevice }: PastInteraction, client: Client): string | undefined {
+  if (notByBrowser || params.request || params.request_uri || client.requirePushedAuthorizationRequests)
+    return undefined;
   return `/oidc/auth?${new URLSearchParams(params)}`;
 }
 
@@ -123,18 +129,32 @@ async function pendingInteraction(
         grantedClaims: claims.filter(isGranted),
         refusedClaims: claims.filter((claim) => !isGranted(claim)),
       };
-      const remembered = await saveConsent(db, session.accountId, clientId, answer);
+      const said = await saveConsent(db, session.accountId, clientId, answer);
       const grantId = grantIdOf(session.uid, session.accountId, clientId);
-      const { Grant } = provider.current;
-      const grant =
-        (await Grant.find(grantId)) ??
-        new Grant({ jti: grantId, accountId: session.accountId, clientId } as ConstructorParameters<typeof Grant>[0]);
-      applyConsent(grant, remembered);
-      await grant.save();
+      await writeGrant(provider, db, { grantId, accountId: session.accountId, clientId, said });
       // The sign-in of an earlier step belongs to the same answer: without it prompt=login would be asked again.
       return finish({ ...interaction.lastSubmission, consent: { grantId } });
     },
 
     deny: () => finish({ error: 'access_denied', error_description: 'The person did not allow it.' }),
   };
+}
+
+/** Another tab may have been answered meanwhile: whoever writes last must write what was said in both. */
+async function writeGrant(
+  { current: { Grant } }: ProviderHandle,
+  db: Database,
+  { grantId, accountId, clientId, said }: { grantId: string; accountId: string; clientId: string; said: Consent },
+): Promise<void> {
+  const grant =
+    (await Grant.find(grantId)) ??
+    new Grant({ jti: grantId, accountId, clientId } as ConstructorParameters<typeof Grant>[0]);
+  let latest: Consent | undefined = said;
+  let written: Consent | undefined;
+  while (latest && !isDeepStrictEqual(latest, written)) {
+    applyConsent(grant, latest);
+    await grant.save();
+    written = latest;
+    latest = await findConsent(db, accountId, clientId);
+  }
 }

@@ -87,7 +87,7 @@ export function loadExistingGrant(db: Database): NonNullable<Configuration['load
     const complete =
       asked.every((scope) => encountered.includes(scope)) &&
       [...ctx.oidc.requestParamClaims].every((claim) => encounteredClaims.includes(claim));
-    if (existing && (complete || result?.consent)) return existing;
+    if (existing && complete) return existing;
     const consent = await findConsent(db, account.accountId, client.clientId);
     if (!consent) return existing;
     const grant = existing ?? newGrant(ctx, grantId);
