@@ -1,14 +1,14 @@
 /**
  * The configuration: read once from the environment, complained about once, readonly ever after. This is the only file
- * that reads `process.env`. What each variable may hold is environment.ts, what they may say together is
- * environment-rules.ts; here is what becomes of it, the shape that everybody else relies on.
+ * that reads `process.env`. What each variable may hold is config/environment.ts, what they may say together is
+ * config/rules.ts; here is what comes of them: the shape that everybody else relies on.
  */
 import { availableParallelism } from 'node:os';
 import type { z } from 'zod';
-import { shape } from './environment.ts';
-import { environment } from './environment-rules.ts';
-import { findWarnings, readTexts } from './environment-texts.ts';
-import { generatedSecret } from './generated-secrets.ts';
+import { shape } from './config/environment.ts';
+import { generatedSecret } from './config/generated-secrets.ts';
+import { environment } from './config/rules.ts';
+import { findWarnings, readTexts } from './config/texts.ts';
 
 export type Config = Readonly<{
   production: boolean;

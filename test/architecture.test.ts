@@ -17,7 +17,7 @@ const order = [
   ['interactions'],
   ['playground', 'admin'],
   ['ops'],
-  ['cli', '.'],
+  ['cli', 'config', '.'],
 ];
 const never: Record<string, string[]> = { clients: ['accounts'], accounts: ['clients'] };
 

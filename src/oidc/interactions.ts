@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { isDeepStrictEqual } from 'node:util';
-import type { Interaction, Provider } from 'oidc-provider';
+import type { Interaction } from 'oidc-provider';
 import type { Database } from '../db/database.ts';
 import type { BrowserSessions, SignedIn } from './browser-session.ts';
 import { shortCookie } from './configuration.ts';
@@ -38,8 +38,6 @@ export type LostInteraction = {
   restartPath: string | undefined;
 };
 
-type Client = InstanceType<Provider['Client']>;
-
 export type Interactions = ReturnType<typeof interactions>;
 
 /** Access to pending interactions, bound to the browser that holds their cookie (SECURITY 29). */
@@ -72,16 +70,13 @@ export function interactions(provider: ProviderHandle, sessions: BrowserSessions
     const past = await findPastInteraction(db, uid);
     if (!past) return { reason: 'expired', clientId: undefined, restartPath: undefined };
     const reason = past.state === 'pending' ? 'elsewhere' : past.state;
-    const { clientId } = past;
-    const client = clientId === undefined ? undefined : await provider.current.Client.find(clientId);
-    return { reason, clientId, restartPath: client && restartPath(past, client) };
+    return { reason, clientId: past.clientId, restartPath: restartPath(past) };
   }
 }
 
-/** The same authorization request once more, when all of it is known and the client may make it in this way. */
-function restartPath({ params, fromDevice }: PastInteraction, client: Client): string | undefined {
-  if (notByBrowser || params.request || params.request_uri || client.requirePushedAuthorizationRequests)
-    return undefined;
+/** The same authorization request once more, when all of it is known and a browser may make it. */
+function restartPath({ params, notByBrowser }: PastInteraction): string | undefined {
+  if (notByBrowser || params.request || params.request_uri || !params.client_id) return undefined;
   return `/oidc/auth?${new URLSearchParams(params)}`;
 }
 

@@ -1,7 +1,7 @@
 /** The environment as texts: what was given under which of our names, what its `_FILE` holds, and names that are nearly ours. */
 import { readFileSync } from 'node:fs';
 import { describeVariable, type Name, names } from './environment.ts';
-import { withoutEffect } from './environment-rules.ts';
+import { withoutEffect } from './rules.ts';
 
 /** `unreadable` holds, by variable, the problem that kept its text from being read. */
 type Texts = { texts: Partial<Record<Name, string>>; unreadable: Map<string, string> };

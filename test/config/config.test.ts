@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import fc from 'fast-check';
 import { afterAll, describe, expect, test } from 'vitest';
-import { type Config, ConfigError, configWarnings, loadEnvironment, readConfig } from '../src/config.ts';
-import { describeVariable, type Name, names } from '../src/environment.ts';
+import { describeVariable, type Name, names } from '../../src/config/environment.ts';
+import { type Config, ConfigError, configWarnings, loadEnvironment, readConfig } from '../../src/config.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'latchkey-config-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -379,7 +379,7 @@ describe('generated secrets', () => {
   });
 
   test('are the same for processes that start together', async () => {
-    const module = join(import.meta.dirname, '../src/config.ts');
+    const module = join(import.meta.dirname, '../../src/config.ts');
     const script = `import { readConfig } from ${JSON.stringify(module)};
       const { cookieSecrets, encryptionKeys } = readConfig();
       console.log(cookieSecrets[0], encryptionKeys[0].toString('base64'));`;

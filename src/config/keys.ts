@@ -1,8 +1,8 @@
-/** The kinds of value that are keys and certificates, given as PEM text or as the path of a file: environment-values.ts, continued. */
+/** The kinds of value that are keys and certificates, given as PEM text or as the path of a file: values.ts, continued. */
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { value } from './environment-values.ts';
+import { value } from './values.ts';
 
 /** The PEM text of a signing key, whether the text itself or a path was given; `\n` may stand for a line break. */
 export function signingKey() {

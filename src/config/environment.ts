@@ -3,8 +3,8 @@
  * docs/configuration.md are printed from here. Reading the values, and rules about several of them, are config.ts.
  */
 import { z } from 'zod';
-import * as keys from './environment-keys.ts';
-import * as values from './environment-values.ts';
+import * as keys from './keys.ts';
+import * as values from './values.ts';
 
 /** `default` is the text one would write in the environment; `unset` says in words what happens without the variable. */
 export type Variable = {

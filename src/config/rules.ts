@@ -1,8 +1,8 @@
 /** The rules about the environment as a whole: what several variables say together, and what this version cannot do. */
 import { z } from 'zod';
 import { type Name, shape } from './environment.ts';
-import { keyMatchesCertificate } from './environment-keys.ts';
-import { isLoopbackOrigin } from './environment-values.ts';
+import { keyMatchesCertificate } from './keys.ts';
+import { isLoopbackOrigin } from './values.ts';
 
 type Values = z.output<z.ZodObject<typeof shape>>;
 

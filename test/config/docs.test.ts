@@ -2,11 +2,11 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseEnv } from 'node:util';
 import { expect, test } from 'vitest';
-import { describeVariable, type Name, names } from '../src/environment.ts';
-import { environment, unavailable, withoutEffect } from '../src/environment-rules.ts';
-import { readTexts } from '../src/environment-texts.ts';
+import { describeVariable, type Name, names } from '../../src/config/environment.ts';
+import { environment, unavailable, withoutEffect } from '../../src/config/rules.ts';
+import { readTexts } from '../../src/config/texts.ts';
 
-const root = join(import.meta.dirname, '..');
+const root = join(import.meta.dirname, '../..');
 
 test('docs/configuration.md has the table of variables', async () => {
   const file = join(root, 'docs/configuration.md');
@@ -28,12 +28,17 @@ test('.env.example, with every comment sign removed, changes nothing', () => {
   expect(others).toEqual(environment.parse(readTexts({}).texts));
 });
 
+/** Aligned, as the formatter of the project would have it. */
 function table(): string {
   const rows = names.map((name) => {
-    const secret = describeVariable(name).secret ? ' *(secret)*' : '';
-    return `| \`${name}\`${secret} | ${defaultOf(name)} | ${meaningOf(name)} |`;
+    const secret = describeVariable(name).secret ? ' _(secret)_' : '';
+    return [`\`${name}\`${secret}`, defaultOf(name), meaningOf(name)];
   });
-  return ['| variable | default | meaning |', '| --- | --- | --- |', ...rows, ''].join('\n');
+  const head = ['variable', 'default', 'meaning'];
+  const widths = head.map((_, column) => Math.max(...[head, ...rows].map((row) => row[column]?.length ?? 0)));
+  const rule = widths.map((width) => '-'.repeat(width));
+  const lines = [head, rule, ...rows].map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)));
+  return lines.map((cells) => `| ${cells.join(' | ')} |\n`).join('');
 }
 
 function example(): string {

@@ -1,0 +1,81 @@
+import type { Command } from 'commander';
+import { type Account, findAccount, findAccountByEmail, listAccounts } from '../accounts/accounts.ts';
+import { accountClaims } from '../accounts/claims.ts';
+import { withDatabase } from './database.ts';
+import { epochSeconds, formatDate, formatFields, formatTable, limit, print, printJson } from './output.ts';
+
+export function addAccounts(program: Command): void {
+  const accounts = program.command('accounts').description('the people who have an account here');
+
+  accounts
+    .command('list')
+    .description('list accounts, the oldest first')
+    .option('--limit <number>', 'how many at most', limit, 50)
+    .option('--after <sub>', 'continue behind this account')
+    .option('--json', 'print an array of claims')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  npm run latchkey -- accounts list
+  npm run latchkey -- accounts list --limit 500 --json`,
+    )
+    .action(showAccounts);
+
+  accounts
+    .command('show')
+    .description('show one account')
+    .argument('<who>', 'its e-mail address or its sub')
+    .option('--json', 'print its claims')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  npm run latchkey -- accounts show ada@example.com
+  npm run latchkey -- accounts show u_2Hc0Xk1m9bQ7 --json`,
+    )
+    .action(showAccount);
+}
+
+async function showAccounts(options: { limit: number; after?: string; json?: true }): Promise<void> {
+  const accounts = await withDatabase((db) => listAccounts(db, { limit: options.limit, after: options.after }));
+  if (options.json) return printJson(accounts.map(toJson));
+  if (accounts.length === 0) {
+    return print(options.after ? 'No more accounts.' : 'No accounts yet. People register at /auth/register.');
+  }
+  const rows = accounts.map((a) => [a.id, a.email, a.name, formatDate(a.createdAt), stateOf(a)]);
+  print(formatTable(['sub', 'email', 'name', 'since', 'state'], rows));
+  if (accounts.length === options.limit) print(`\nThere may be more: --after ${accounts.at(-1)?.id}`);
+}
+
+async function showAccount(who: string, { json }: { json?: true }): Promise<void> {
+  const account = await withDatabase((db) => (who.includes('@') ? findAccountByEmail(db, who) : findAccount(db, who)));
+  if (!account) throw new Error(`There is no account ${who}.`);
+  if (json) return printJson(toJson(account));
+  const { sub, updated_at: _, address, ...claims } = accountClaims(account);
+  const { formatted } = (address ?? {}) as { formatted?: string };
+  print(
+    formatFields({
+      sub,
+      state: stateOf(account),
+      created: account.createdAt.toISOString(),
+      changed: account.updatedAt.toISOString(),
+      ...Object.fromEntries(Object.entries(claims).map(([name, value]) => [name, String(value)])),
+      address: formatted,
+    }),
+  );
+}
+
+/** The claims as a relying party would see them, and what only an operator sees. Times are epoch seconds, as there. */
+function toJson(account: Account): Record<string, unknown> {
+  return {
+    ...accountClaims(account),
+    created_at: epochSeconds(account.createdAt),
+    suspended_at: account.suspendedAt && epochSeconds(account.suspendedAt),
+  };
+}
+
+function stateOf(account: Account): string {
+  if (account.suspendedAt) return `suspended ${formatDate(account.suspendedAt)}`;
+  return account.emailVerified ? 'verified' : 'unverified';
+}

@@ -1,0 +1,55 @@
+import type { ClientDependencies } from '../clients/clients.ts';
+import type { Config } from '../config.ts';
+import type { Database } from '../db/database.ts';
+import { createOutbound } from '../http/outbound.ts';
+import { createEncryption } from '../keys/encryption.ts';
+import { loadSigningKeys } from '../keys/signing-keys.ts';
+import { createBcryptPool } from '../lib/bcrypt-pool.ts';
+import { clientValidator } from '../oidc/client-validation.ts';
+import { libraryPages } from '../oidc/pages.ts';
+import { createProvider } from '../oidc/provider.ts';
+import { withDatabase } from './database.ts';
+
+/** Runs `work` with what registering and changing clients takes: the same validator and hashes as behind the routes. */
+export function withClientDependencies<T>(
+  work: (db: Database, dependencies: ClientDependencies) => Promise<T>,
+): Promise<T> {
+  return withDatabase(async (db, config) => {
+    const bcrypt = createBcryptPool({ rounds: config.bcryptRounds });
+    const outbound = createOutbound({ allow: config.outboundAllow });
+    try {
+      const validate = clientValidator(await providerForValidation(db, config, outbound.fetch));
+      return await work(db, { validate, bcrypt, production: config.production });
+    } finally {
+      await bcrypt.close();
+      await outbound.close();
+    }
+  });
+}
+
+const nothing = async () => undefined;
+const noPage = async () => '';
+
+/** A provider that is never asked for a page, a person or a stored client: what metadata it takes depends on none of them. */
+function providerForValidation(db: Database, config: Config, fetch: typeof globalThis.fetch) {
+  const encryption = createEncryption(config.encryptionKeys);
+  return createProvider({
+    ...config,
+    db,
+    encryption,
+    fetch,
+    loadKeys: () => loadSigningKeys(db, encryption, config.jwksPrivateKey),
+    clients: { find: nothing, upsert: nothing, destroy: nothing },
+    accountClaims: nothing,
+    verifyClientSecret: async () => false,
+    noteEvent: () => {},
+    pairwiseSalt: '',
+    pages: libraryPages({
+      error: noPage,
+      interrupted: noPage,
+      heldRedirect: noPage,
+      logout: noPage,
+      loggedOut: noPage,
+    }),
+  });
+}

@@ -1,0 +1,18 @@
+import { Command } from 'commander';
+import { addAccounts } from './accounts.ts';
+import { addClients } from './clients.ts';
+import { addMigrate } from './migrate.ts';
+
+/** All commands. Parsing throws CommanderError instead of ending the process: for help, and for what is not understood. */
+export function createProgram(): Command {
+  const program = new Command('latchkey')
+    .description(
+      'Run a Latchkey server from the command line. It uses the database of the configuration in force here.',
+    )
+    .exitOverride()
+    .addHelpText('after', '\nExit status: 0 done, 1 failed, 2 not understood.');
+  addMigrate(program);
+  addClients(program);
+  addAccounts(program);
+  return program;
+}
