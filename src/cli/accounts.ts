@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { type Account, findAccount, findAccountByEmail, listAccounts } from '../accounts/accounts.ts';
 import { accountClaims } from '../accounts/claims.ts';
 import { withDatabase } from './database.ts';
-import { epochSeconds, formatDate, formatFields, formatTable, limit, print, printJson } from './output.ts';
+import { count, epochSeconds, formatDate, formatFields, formatTable, print, printJson } from './output.ts';
 
 export function addAccounts(program: Command): void {
   const accounts = program.command('accounts').description('the people who have an account here');
@@ -10,7 +10,7 @@ export function addAccounts(program: Command): void {
   accounts
     .command('list')
     .description('list accounts, the oldest first')
-    .option('--limit <number>', 'how many at most', limit, 50)
+    .option('--limit <number>', 'how many at most', count, 50)
     .option('--after <sub>', 'continue behind this account')
     .option('--json', 'print an array of claims')
     .addHelpText(

@@ -12,7 +12,7 @@ import {
 import { withClientDependencies } from './client-dependencies.ts';
 import { addMetadataOptions, type MetadataOptions, metadataFrom, metadataOver } from './client-options.ts';
 import { withDatabase } from './database.ts';
-import { epochSeconds, formatDate, formatFields, formatTable, limit, print, printJson } from './output.ts';
+import { count, epochSeconds, formatDate, formatFields, formatTable, print, printJson } from './output.ts';
 
 export function addClients(program: Command): void {
   const clients = program.command('clients').description('the applications that people sign in to');
@@ -20,7 +20,7 @@ export function addClients(program: Command): void {
   clients
     .command('list')
     .description('list clients, the oldest first')
-    .option('--limit <number>', 'how many at most', limit, 50)
+    .option('--limit <number>', 'how many at most', count, 50)
     .option('--after <client_id>', 'continue behind this client')
     .option('--json', 'print an array of client metadata')
     .addHelpText('after', '\nExample:\n  npm run latchkey -- clients list')

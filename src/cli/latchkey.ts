@@ -2,42 +2,8 @@
  * The operator's command line. Each command parses its options, calls the same functions as the routes and prints what
  * came of it; no rule lives here. Exit status: 0 done, 1 failed, 2 not understood.
  */
-import { CommanderError } from 'commander';
-import { ConfigError } from '../config.ts';
-import { isUnavailable } from '../db/database.ts';
-import { HttpError } from '../http/errors.ts';
-import { createProgram } from './program.ts';
-
-const failed = 1;
-const notUnderstood = 2;
+import { run } from './run.ts';
 
 // `latchkey … | head` closes the pipe early; that is no failure.
 process.stdout.on('error', () => process.exit(0));
 process.exitCode = await run(process.argv);
-
-async function run(argv: string[]): Promise<number> {
-  try {
-    await createProgram().parseAsync(argv);
-    return 0;
-  } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : notUnderstood;
-    process.stderr.write(`${explain(error)}\n`);
-    return failed;
-  }
-}
-
-/** One line, or one for each problem of the configuration. */
-function explain(error: unknown): string {
-  if (error instanceof ConfigError) return error.message;
-  return `error: ${sentenceOf(error).replaceAll(/\s*\n\s*/g, ' ')}`;
-}
-
-function sentenceOf(error: unknown): string {
-  if (isUnavailable(error)) return 'The database does not answer. Check DATABASE_URL, or try again.';
-  if (!(error instanceof Error)) return String(error);
-  if (error instanceof HttpError && error.issues) {
-    return error.issues.map(({ path, message }) => `${path} ${message}`.trim()).join('; ');
-  }
-  // Drizzle's own sentence repeats the statement with its parameters; PostgreSQL's is the cause.
-  return error.message.startsWith('Failed query') ? sentenceOf(error.cause) : error.message;
-}

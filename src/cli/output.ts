@@ -56,8 +56,8 @@ export function epochSeconds(date: Date): number {
   return Math.floor(date.getTime() / 1000);
 }
 
-/** How many rows to print at most, from the text of an option. */
-export function limit(text: string): number {
+/** A count from the text of an option. */
+export function count(text: string): number {
   const number = Number(text);
   if (!/^\d+$/.test(text) || number < 1 || number > 10_000) throw new InvalidArgumentError('From 1 to 10000.');
   return number;

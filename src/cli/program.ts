@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { addAccounts } from './accounts.ts';
 import { addClients } from './clients.ts';
 import { addMigrate } from './migrate.ts';
+import { addRegistrationTokens } from './registration-tokens.ts';
 
 /** All commands. Parsing throws CommanderError instead of ending the process: for help, and for what is not understood. */
 export function createProgram(): Command {
@@ -13,6 +14,7 @@ export function createProgram(): Command {
     .addHelpText('after', '\nExit status: 0 done, 1 failed, 2 not understood.');
   addMigrate(program);
   addClients(program);
+  addRegistrationTokens(program);
   addAccounts(program);
   return program;
 }

@@ -32,8 +32,43 @@ export function openDatabase(
   });
   // An idle connection that breaks must not end the process; the next request opens another.
   pool.on('error', (error) => options.onError?.(error));
-  const db = drizzle(pool, { schema, casing: 'snake_case' });
+  // Nor one that breaks between two statements of a transaction; the next statement fails.
+  pool.on('connect', (client) => client.on('error', () => {}));
+  const db = drizzle(pool, ours);
+  db.transaction = (work, settings) => inTransaction(pool, work, settings);
   return { db, pool, close: () => pool.end() };
+}
+
+const ours = { schema, casing: 'snake_case' } as const;
+
+type Transaction = Database['transaction'];
+
+/**
+ * Drizzle's own keeps a connection for ever when BEGIN fails on it, and gives one that hangs back to the pool, after a
+ * second wait for the answer to ROLLBACK.
+ */
+async function inTransaction<T>(
+  pool: Pool,
+  work: (tx: Parameters<Parameters<Transaction>[0]>[0]) => Promise<T>,
+  settings: Parameters<Transaction>[1],
+): Promise<T> {
+  const client = await pool.connect();
+  let broken = false;
+  try {
+    return await drizzle(client, ours).transaction(async (tx) => {
+      try {
+        return await work(tx);
+      } catch (error) {
+        if (isUnavailable(error)) void client.end();
+        throw error;
+      }
+    }, settings);
+  } catch (error) {
+    broken = isUnavailable(error);
+    throw error;
+  } finally {
+    client.release(broken);
+  }
 }
 
 /** PostgreSQL's code for a duplicate key. */
@@ -54,7 +89,7 @@ export function isUniqueViolation(error: unknown): boolean {
 /** Connection exceptions, resource limits, operator intervention (shutdown, fail-over), read-only standby, and Node's own. */
 const unavailableState = /^(08...|53...|57P0.|57014|25006|ECONN\w+|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH)$/;
 const unavailableText =
-  /connection terminated|timeout exceeded when trying to connect|query read timeout|cannot use a pool after/i;
+  /connection terminated|timeout expired|timeout exceeded when trying to connect|query read timeout|is not queryable|cannot use a pool after/i;
 
 /** True when the database cannot answer now, though nothing is wrong with the request: the answer is 503, try again. */
 export function isUnavailable(error: unknown): boolean {
@@ -65,4 +100,11 @@ export function isUnavailable(error: unknown): boolean {
     if (e instanceof AggregateError && e.errors.some(isUnavailable)) return true;
   }
   return false;
+}
+
+/** What went wrong underneath, in one line: of Drizzle's errors and Node's the message at the bottom says it. */
+export function reasonOf(error: unknown): string {
+  if (error instanceof AggregateError && error.errors.length > 0) return reasonOf(error.errors[0]);
+  if (error instanceof Error && error.cause instanceof Error) return reasonOf(error.cause);
+  return (error instanceof Error ? error.message : String(error)).replace(/\s+/g, ' ');
 }

@@ -7,16 +7,19 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { compareSync } from 'bcrypt';
 import type { Command } from 'commander';
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { createAccount } from '../../src/accounts/accounts.ts';
 import { metadataFrom } from '../../src/cli/client-options.ts';
 import { formatFields, formatTable } from '../../src/cli/output.ts';
 import { createProgram } from '../../src/cli/program.ts';
+import { run as runCommand } from '../../src/cli/run.ts';
 import { type Client, findClient } from '../../src/clients/clients.ts';
+import { consumeInitialAccessToken } from '../../src/clients/initial-access-tokens.ts';
 import { type OpenDatabase, openDatabase } from '../../src/db/database.ts';
 import { startEmbedded } from '../../src/db/embedded.ts';
 import { findPostmaster } from '../../src/db/embedded-postmaster.ts';
-import { oidcClients } from '../../src/db/schema.ts';
+import { initialAccessTokens, oidcClients } from '../../src/db/schema.ts';
+import { sha256 } from '../../src/lib/hash.ts';
 import { newDataFolder, removeDataFolder } from '../support/data-folder.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 
@@ -182,9 +185,31 @@ describe('accounts', () => {
   });
 });
 
+test('a registration token is printed once, kept as a hash, and registers as many clients as it says', async () => {
+  const made = await json('registration-tokens', 'create', '--uses', '2', '--days', '1', '--label', 'the web team');
+  expect(made).toEqual({ token: expect.stringMatching(/^[\w-]{43}$/), uses: 2, expires_at: expect.any(Number) });
+  const uses = await Promise.all([1, 2, 3].map(() => consumeInitialAccessToken(database.db, made.token)));
+  expect(uses.filter(Boolean)).toHaveLength(2);
+  const [row] = await database.db.select().from(initialAccessTokens);
+  expect(row).toMatchObject({ label: 'the web team', usesLeft: 0, tokenHash: sha256(made.token) });
+});
+
+test('docs/command-line.md is what --help says', async () => {
+  const { program, written } = createQuietProgram();
+  const sections = (command: Command): string[] => {
+    written.length = 0;
+    command.configureOutput({ getOutHelpWidth: () => 100, getOutHasColors: () => false });
+    command.outputHelp();
+    const path = [command.parent?.parent?.name(), command.parent?.name(), command.name()].filter(Boolean).join(' ');
+    return [`## ${path}\n\n\`\`\`text\n${written.join('').trim()}\n\`\`\`\n`, ...command.commands.flatMap(sections)];
+  };
+  const text = ['# Command line\n', ...sections(program)].join('\n');
+  await expect(text).toMatchFileSnapshot(join(import.meta.dirname, '../../docs/command-line.md'));
+});
+
 describe('what is not understood is status 2, without a look at the database', () => {
-  test('in the process', async () => {
-    const { code, stdout, stderr } = await run('clients', 'update', 'c_x');
+  test('in a process of its own', async () => {
+    const { code, stdout, stderr } = await runProcess('clients', 'update', 'c_x');
     expect({ code, stdout, stderr }).toEqual({ code: 2, stdout: '', stderr: 'error: nothing to change; see --help\n' });
   });
 
@@ -200,14 +225,14 @@ describe('what is not understood is status 2, without a look at the database', (
 
 describe('help', () => {
   test('is status 0', async () => {
-    expect(await run('clients', '--help')).toEqual(done(expect.stringMatching(/^Usage: latchkey clients /)));
+    expect(await runProcess('clients', '--help')).toEqual(done(expect.stringMatching(/^Usage: latchkey clients /)));
   });
 
   test('of every command has an example and names --json', () => {
     const { program, written } = createQuietProgram();
     const leaves = (command: Command): Command[] =>
       command.commands.length > 0 ? command.commands.flatMap(leaves) : [command];
-    expect(leaves(program)).toHaveLength(8);
+    expect(leaves(program)).toHaveLength(9);
     for (const command of leaves(program)) {
       written.length = 0;
       command.outputHelp();
@@ -220,7 +245,7 @@ describe('help', () => {
 
 describe('faults are status 1 and one line', () => {
   test('a configuration that is wrong', async () => {
-    expect(await run({ PORT: 'x', BCRYPT_ROUNDS: '9' }, 'clients', 'list')).toEqual(
+    expect(await runProcess({ PORT: 'x', BCRYPT_ROUNDS: '9' }, 'clients', 'list')).toEqual(
       failed(/^PORT: expected .*\nBCRYPT_ROUNDS: expected .*\n$/),
     );
   });
@@ -293,9 +318,32 @@ function failed(stderr: string | RegExp): Outcome {
   return { code: 1, stdout: '', stderr: typeof stderr === 'string' ? stderr : expect.stringMatching(stderr) };
 }
 
+/** A command in this process, with the environment of a machine of its own and what it writes kept from the terminal. */
 async function run(...args: (string | Record<string, string>)[]): Promise<Outcome> {
-  const own = typeof args[0] === 'object' ? args[0] : {};
-  const words = args.filter((word) => typeof word === 'string');
+  const { own, words } = split(args);
+  const written = { stdout: '', stderr: '' };
+  const keep = (stream: keyof typeof written) =>
+    vi.spyOn(process[stream], 'write').mockImplementation((text) => {
+      written[stream] += text;
+      return true;
+    });
+  const spies = [keep('stdout'), keep('stderr')];
+  const [environment, directory] = [process.env, process.cwd()];
+  process.env = { PATH: environment.PATH, DATABASE_URL: testDatabase.url, ...env, ...own };
+  process.chdir(folder);
+  try {
+    return { code: await runCommand(['node', 'latchkey', ...words]), ...written };
+  } finally {
+    process.chdir(directory);
+    process.env = environment;
+    for (const spy of spies) spy.mockRestore();
+    expect(written.stderr).not.toMatch(/^ +at /m);
+  }
+}
+
+/** The same in a process of its own, as an operator runs it. */
+async function runProcess(...args: (string | Record<string, string>)[]): Promise<Outcome> {
+  const { own, words } = split(args);
   const child = spawn(process.execPath, [entry, ...words], {
     cwd: folder,
     env: { PATH: process.env.PATH, DATABASE_URL: testDatabase.url, ...env, ...own },
@@ -304,6 +352,13 @@ async function run(...args: (string | Record<string, string>)[]): Promise<Outcom
   const [stdout, stderr, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'exit')]);
   expect(stderr).not.toMatch(/^ +at /m);
   return { code, stdout, stderr };
+}
+
+function split(args: (string | Record<string, string>)[]): { own: Record<string, string>; words: string[] } {
+  return {
+    own: typeof args[0] === 'object' ? args[0] : {},
+    words: args.filter((word) => typeof word === 'string'),
+  };
 }
 
 /** What a command prints with `--json`; its shape is what the test is about. */
