@@ -25,6 +25,7 @@ import { noteOutcome, requestLog } from './http/request-log.ts';
 import { sameOrigin } from './http/same-origin.ts';
 import { createContentSecurityPolicy, securityHeaders } from './http/security-headers.ts';
 import { createViews } from './http/views.ts';
+import { wrongMethod } from './http/wrong-method.ts';
 import { connectedApps } from './interactions/connected-apps.ts';
 import { interactionRoutes } from './interactions/interaction.routes.ts';
 import { providerPages } from './interactions/provider-pages.ts';
@@ -185,6 +186,7 @@ export async function createApp({ config, database, log }: AppDependencies): Pro
     await removePlaygroundClient(db);
   }
   app.use(mountRoutes({ provider, sameOrigin: ownForms }));
+  app.use(wrongMethod(app.router));
   app.use(() => {
     throw notFound();
   });

@@ -3,77 +3,78 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createServer as createHttpServer, type RequestListener, type Server } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
-import { setTimeout as delay } from 'node:timers/promises';
 import { type Logger, pino } from 'pino';
 import { createApp } from './app.ts';
 import { type Config, ConfigError, configWarnings, loadEnvironment, readConfig } from './config.ts';
-import { isUnavailable, openDatabase } from './db/database.ts';
+import { isUnavailable, openDatabase, reasonOf } from './db/database.ts';
 import { EmbeddedError, lockServer, startEmbedded } from './db/embedded.ts';
-import { migrate } from './db/migrate.ts';
-import { closeServer, untilAskedToStop } from './ops/stop.ts';
-
-/** How long a start waits for a database that does not answer yet. */
-const databasePatienceMs = 30_000;
+import { DatabaseError, migrateWhenReady } from './db/migrate.ts';
+import { DecryptionError } from './keys/encryption.ts';
+import { closeServer, stopRequest, undo } from './ops/stop.ts';
 
 /** An operator can mend it; said in one line, without a stack. */
 class StartError extends Error {}
 
+const { signal, stopped } = stopRequest();
 try {
   loadEnvironment();
   await run(readConfig());
 } catch (error) {
-  const message = error instanceof Error ? error.message : String(error);
-  const known = error instanceof ConfigError || error instanceof EmbeddedError || error instanceof StartError;
-  process.stderr.write(`${known ? message : `Latchkey stopped: ${message}\n${(error as Error).stack ?? ''}`}\n`);
-  process.exitCode = 1;
+  // Ctrl-C in a terminal also reaches the programs that a start runs; their failing is no news then.
+  if (!signal.aborted) {
+    process.stderr.write(`${explain(error)}\n`);
+    process.exitCode = 1;
+  }
+}
+// What was given up half-way, and connections to a database that hangs, would keep the process.
+process.exit();
+
+function explain(error: unknown): string {
+  const known = [ConfigError, EmbeddedError, DatabaseError, DecryptionError, StartError];
+  if (known.some((type) => error instanceof type)) return (error as Error).message;
+  if (isUnavailable(error)) return `The database does not answer any more (${reasonOf(error)}).`;
+  return `Latchkey stopped: ${error instanceof Error ? error.stack : String(error)}`;
 }
 
 async function run(config: Config): Promise<void> {
   const log = pino({ level: config.logLevel, base: null });
   for (const warning of configWarnings()) log.warn(warning);
-  const stopped = untilAskedToStop();
   const release: (() => Promise<void>)[] = [];
   try {
     const url = config.databaseUrl ?? (await startOwnDatabase(config, log, release));
-    await migrateWhenReady(url, log);
+    const onWait = (reason: string) => log.warn({ reason }, 'waiting for the database');
+    const applied = await unlessStopped(migrateWhenReady(url, { onWait }));
+    if (applied > 0) log.info({ applied }, 'database migrated');
     const database = openDatabase(url, { onError: (error) => log.warn({ err: error }, 'database connection lost') });
     release.push(database.close);
-    const app = await createApp({ config, database, log });
+    const app = await unlessStopped(createApp({ config, database, log }));
     release.push(app.close);
     const server = await listen(config, app.handler);
     release.push(() => closeServer(server));
     announce(config);
-    log.info({ signal: await stopped }, 'stopping');
-    app.drain();
+    signal.addEventListener('abort', app.drain);
+    await stopped;
   } finally {
-    for (const step of release.reverse()) await step();
+    if (signal.aborted) log.info(signal.reason.message);
+    await undo(release, (err) => {
+      log.error({ err }, 'stopping did not go well');
+      process.exitCode = 1;
+    });
   }
+}
+
+/** What is left of the work when the process is asked to stop ends with the process. */
+function unlessStopped<T>(work: Promise<T>): Promise<T> {
+  return Promise.race([stopped, work]);
 }
 
 async function startOwnDatabase(config: Config, log: Logger, release: (() => Promise<void>)[]): Promise<string> {
-  const embedded = await startEmbedded({ dataDir: config.dataDir, log });
+  const embedded = await startEmbedded({ dataDir: config.dataDir, log, signal });
   release.push(embedded.stop);
-  const lock = await lockServer(embedded.url);
+  const lock = await unlessStopped(lockServer(embedded.url));
   if (!lock) throw new StartError(`Another Latchkey server is running on ${config.dataDir}. Stop it, or set DATA_DIR.`);
   release.push(lock.release);
   return embedded.url;
-}
-
-async function migrateWhenReady(url: string, log: Logger): Promise<void> {
-  const deadline = Date.now() + databasePatienceMs;
-  for (;;) {
-    try {
-      const applied = await migrate(url);
-      if (applied > 0) log.info({ applied }, 'database migrated');
-      return;
-    } catch (error) {
-      if (!isUnavailable(error) || Date.now() > deadline) {
-        throw new StartError(`The database cannot be used: ${(error as Error).message}. Check DATABASE_URL.`);
-      }
-      log.warn('waiting for the database');
-      await delay(1_000);
-    }
-  }
 }
 
 async function listen(config: Config, handler: RequestListener): Promise<Server> {

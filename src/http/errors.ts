@@ -30,6 +30,11 @@ export function notFound(): HttpError {
   return new HttpError(404, 'not_found', 'There is nothing at this address.');
 }
 
+/** 405 (RFC 9110 §15.5.6): whoever answers also sets `Allow`. */
+export function methodNotAllowed(): HttpError {
+  return new HttpError(405, 'method_not_allowed', 'This address does not take that kind of request.');
+}
+
 /** 429: `retryAfterSeconds` whole seconds until another try makes sense. */
 export function tooManyRequests(retryAfterSeconds: number): HttpError {
   return new HttpError(429, 'too_many_requests', 'Too many requests. Wait a moment, then try again.', {

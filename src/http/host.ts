@@ -1,8 +1,6 @@
 import type { Request, RequestHandler } from 'express';
 import type { Logger } from 'pino';
 
-const marker = 'latchkey_host';
-
 /**
  * Makes every request look as if it came to the issuer's own host. Endpoint addresses, cookies and redirects follow the
  * Host header elsewhere, so a wrong one would poison them; here nothing after this middleware can see it.
@@ -14,6 +12,9 @@ const marker = 'latchkey_host';
 export function pinHost(origin: string, log: Pick<Logger, 'warn'>): RequestHandler {
   const { host, protocol } = new URL(origin);
   const forwardedProtocol = protocol.slice(0, -1);
+  const secure = protocol === 'https:';
+  const marker = `${secure ? '__Host-' : ''}latchkey_host=1`;
+  const markerAttributes = `Path=/; Max-Age=5; HttpOnly; SameSite=Lax${secure ? '; Secure' : ''}`;
   let warned = false;
 
   return (req, res, next) => {
@@ -22,8 +23,8 @@ export function pinHost(origin: string, log: Pick<Logger, 'warn'>): RequestHandl
     req.headers['x-forwarded-proto'] = forwardedProtocol;
     delete req.headers['x-forwarded-host'];
     if (seen?.toLowerCase() === host || !isNavigation(req)) return next();
-    if (!req.headers.cookie?.includes(`${marker}=1`)) {
-      res.setHeader('Set-Cookie', `${marker}=1; Path=/; Max-Age=5; HttpOnly; SameSite=Lax`);
+    if (!req.headers.cookie?.includes(marker)) {
+      res.setHeader('Set-Cookie', `${marker}; ${markerAttributes}`);
       return res.redirect(302, origin + req.originalUrl);
     }
     if (!warned) {

@@ -38,9 +38,10 @@ export function createPages(views: Views, policy: ContentSecurityPolicy): Pages 
   };
 }
 
-/** True when a person is looking: a form was sent, or a page is preferred to JSON. */
+/** True when a person is looking: what was sent is answered in kind, and without a body a page is preferred to JSON. */
 export function wantsPage(req: Request): boolean {
-  return isForm(req) || req.accepts(['json', 'html']) === 'html';
+  if (isForm(req)) return true;
+  return !req.is('application/json') && req.accepts(['json', 'html']) === 'html';
 }
 
 /** What every page about a problem carries, to be quoted to an operator who then finds it in the log. */

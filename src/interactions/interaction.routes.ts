@@ -55,7 +55,10 @@ export function interactionRoutes(dependencies: InteractionDependencies): Router
   router.post('/:uid/login', signInLimit, post, step(submitLogin));
   router.get('/:uid/register', step(showRegister));
   router.post('/:uid/register', registerLimit, post, step(submitRegister));
+  // Where a page that answered a form is loaded again.
+  router.get('/:uid/consent', step(showNextStep));
   router.post('/:uid/consent', post, step(submitConsent));
+  router.get('/:uid/abort', step(showNextStep));
   router.post('/:uid/abort', post, step(abort));
   return router;
 

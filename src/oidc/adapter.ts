@@ -15,6 +15,7 @@ import {
   insertArtifact,
   type Payload,
   upsertArtifact,
+  upsertGrant,
 } from './artifacts.ts';
 import { findInteraction, finishInteraction, upsertInteraction } from './interaction-store.ts';
 import { endSession, findSession, findSessionByUid, retireSessionId, upsertSession } from './session-store.ts';
@@ -56,6 +57,7 @@ function artifactStore(model: string, { db, encryption, refreshTokenLeewaySecond
   return {
     async upsert(id, payload, expiresIn) {
       const artifact = { model, id, payload: storable(payload), expiresIn };
+      if (model === 'Grant') return upsertGrant(db, encryption, artifact);
       if (model !== 'ReplayDetection') return upsertArtifact(db, encryption, artifact);
       // The library looks first and stores then; of two at once only one may store (SECURITY 42, 43).
       if (!(await insertArtifact(db, encryption, artifact)))

@@ -11,10 +11,11 @@ export async function answerMiddleware(
   next: () => Promise<void>,
 ): Promise<void> {
   await next();
+  if (!publicPaths.test(ctx.path)) ctx.set('Cache-Control', 'no-store');
   if (ctx.status === 404 && !ctx.body) return pages.notFound(ctx);
   if (isOvertaken(ctx)) await pages.overtaken(ctx);
-  if (!publicPaths.test(ctx.path)) ctx.set('Cache-Control', 'no-store');
   await holdErrorRedirect(pages, ctx);
+  endUnaskedSignOut(ctx);
   allowFormTarget(ctx);
 }
 
@@ -36,14 +37,39 @@ function isOvertaken({ oidc }: KoaContextWithOIDC): boolean {
  * sign-in it becomes a page with a link. Silent requests (prompt=none) must get their answer and are let through.
  */
 async function holdErrorRedirect(pages: LibraryPages, ctx: KoaContextWithOIDC): Promise<void> {
-  const { oidc } = ctx;
   const location = ctx.response.get('Location');
-  if (oidc?.route !== 'authorization' || !location || oidc.client?.unverified !== true) return;
-  if (oidc.session?.accountId || oidc.prompts.has('none')) return;
+  if (!location || !holdsErrors(ctx)) return;
   if (!new URL(location, 'http://unused').searchParams.has('error')) return;
   ctx.remove('Location');
   ctx.status = 400;
   await pages.heldRedirect(ctx, location);
+}
+
+function holdsErrors({ oidc }: KoaContextWithOIDC): boolean {
+  if (oidc?.route !== 'authorization' || oidc.client?.unverified !== true) return false;
+  return !oidc.session?.accountId && oidc.params?.prompt !== 'none';
+}
+
+/**
+ * Called with an error before it is answered. One that will be held is answered in the query, whichever response mode
+ * was asked for: fragments and forms that send themselves would redirect just as well.
+ */
+export function answerHeldErrorInQuery(ctx: KoaContextWithOIDC): void {
+  if (ctx.oidc.params && holdsErrors(ctx)) ctx.oidc.params.response_mode = 'query';
+}
+
+/**
+ * Where nobody is signed in, the library's sign-out asks nothing and goes on by script. Anybody can link to a registered
+ * address, so without a word of the client's own, an ID token (RP-Initiated Logout §3), it ends on our page.
+ */
+function endUnaskedSignOut(ctx: KoaContextWithOIDC): void {
+  const { oidc } = ctx;
+  if (oidc?.route !== 'end_session' || ctx.status !== 200 || oidc.session?.accountId) return;
+  if (!oidc.client || !oidc.params?.post_logout_redirect_uri || oidc.entities.IdTokenHint) return;
+  const page = new URL(oidc.urlFor('end_session_success'));
+  page.searchParams.set('client_id', oidc.client.clientId);
+  ctx.status = 303;
+  ctx.redirect(page.href);
 }
 
 /** `form-action` also governs where the answer to a form redirects; both targets were checked against registration. */
@@ -51,13 +77,9 @@ function allowFormTarget(ctx: KoaContextWithOIDC): void {
   const policy = ctx.response.get('Content-Security-Policy');
   if (!policy || !ctx.response.is('html') || !ctx.oidc?.client) return;
   const { params, route, redirectUriCheckPerformed } = ctx.oidc;
-  const target =
-    route === 'end_session'
-      ? params?.post_logout_redirect_uri
-      : redirectUriCheckPerformed
-        ? params?.redirect_uri
-        : undefined;
-  const source = formActionSource(target);
+  const checked = route === 'end_session' ? ctx.status === 200 : redirectUriCheckPerformed;
+  if (!checked) return;
+  const source = formActionSource(route === 'end_session' ? params?.post_logout_redirect_uri : params?.redirect_uri);
   if (source) ctx.set('Content-Security-Policy', policy.replace(/form-action 'self'/, `form-action 'self' ${source}`));
 }
 

@@ -28,6 +28,28 @@ export async function upsertArtifact(
     .onConflictDoUpdate({ target: [oidcGrants.model, oidcGrants.id], set: columns });
 }
 
+/**
+ * Inserts or replaces a grant. One that was not there begins with nothing: its id follows from session, account and
+ * client, so what a request under way stored just after a revocation would come to life again with its successor.
+ */
+export async function upsertGrant(
+  db: Database,
+  encryption: Encryption,
+  grant: { model: string; id: string; payload: Payload; expiresIn: number | undefined },
+): Promise<void> {
+  const row = rowOf(encryption, grant);
+  const { model, id, consumedAt, ...columns } = row;
+  await db.transaction(async (tx) => {
+    const inserted = await tx.insert(oidcGrants).values(row).onConflictDoNothing().returning({ id: oidcGrants.id });
+    if (inserted.length === 1) await tx.delete(oidcGrants).where(eq(oidcGrants.grantId, id));
+    else
+      await tx
+        .update(oidcGrants)
+        .set(columns)
+        .where(and(eq(oidcGrants.model, model), eq(oidcGrants.id, id)));
+  });
+}
+
 /** Inserts an artefact that must be new. False when one with this id is there and has not expired. */
 export async function insertArtifact(
   db: Database,

@@ -4,7 +4,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type JWK, type JWKS, type KoaContextWithOIDC, Provider } from 'oidc-provider';
-import { answerMiddleware } from './answers.ts';
+import { answerHeldErrorInQuery, answerMiddleware } from './answers.ts';
 import { buildConfiguration, type ConfigurationDependencies } from './configuration.ts';
 import { listenToEvents, type NoteEvent } from './events.ts';
 
@@ -49,6 +49,7 @@ function build(dependencies: ProviderDependencies, keys: object[]): Provider {
   compareSecretsByHash(provider, dependencies);
   keepOldSessionIdUntilNewIsStored(provider);
   listenToEvents(provider, dependencies.noteEvent);
+  provider.on('authorization.error', answerHeldErrorInQuery);
   provider.use((ctx, next) => answerMiddleware(dependencies.pages, ctx as KoaContextWithOIDC, next));
   return provider;
 }
