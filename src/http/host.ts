@@ -1,19 +1,22 @@
 import type { Request, RequestHandler } from 'express';
 import type { Logger } from 'pino';
 
+/** A person may open several pages at once by a wrong name; only a proxy that rewrites Host goes on and on. */
+const maxRedirects = 5;
+
 /**
  * Makes every request look as if it came to the issuer's own host. Endpoint addresses, cookies and redirects follow the
  * Host header elsewhere, so a wrong one would poison them; here nothing after this middleware can see it.
  *
  * A browser that came by another name (127.0.0.1 for localhost) is sent to the right one before a cookie is set for the
- * wrong host. Behind a proxy that rewrites Host that would go round for ever: a short-lived cookie marks that this
- * browser was sent once already, and then the request is served as it is and the operator is told.
+ * wrong host. Behind a proxy that rewrites Host that would go round for ever: a short-lived cookie counts how often this
+ * browser was sent, and in the end the request is served as it is and the operator is told.
  */
 export function pinHost(origin: string, log: Pick<Logger, 'warn'>): RequestHandler {
   const { host, protocol } = new URL(origin);
   const forwardedProtocol = protocol.slice(0, -1);
   const secure = protocol === 'https:';
-  const marker = `${secure ? '__Host-' : ''}latchkey_host=1`;
+  const marker = `${secure ? '__Host-' : ''}latchkey_host`;
   const markerAttributes = `Path=/; Max-Age=5; HttpOnly; SameSite=Lax${secure ? '; Secure' : ''}`;
   let warned = false;
 
@@ -23,8 +26,9 @@ export function pinHost(origin: string, log: Pick<Logger, 'warn'>): RequestHandl
     req.headers['x-forwarded-proto'] = forwardedProtocol;
     delete req.headers['x-forwarded-host'];
     if (seen?.toLowerCase() === host || !isNavigation(req)) return next();
-    if (!req.headers.cookie?.includes(marker)) {
-      res.setHeader('Set-Cookie', `${marker}; ${markerAttributes}`);
+    const redirects = Number(new RegExp(`${marker}=(\\d)`).exec(req.headers.cookie ?? '')?.[1] ?? 0);
+    if (redirects < maxRedirects) {
+      res.setHeader('Set-Cookie', `${marker}=${redirects + 1}; ${markerAttributes}`);
       return res.redirect(302, origin + req.originalUrl);
     }
     if (!warned) {

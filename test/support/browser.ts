@@ -23,7 +23,7 @@ export async function launchBrowser(): Promise<Browser> {
   return chromium.launch({
     executablePath: join(folder, 'chromium'),
     // No GPU and no /dev/shm of useful size on the machines that run this; fonts are drawn alike everywhere.
-    args: ['--disable-gpu', '--disable-dev-shm-usage', '--font-render-hinting=none', '--no-zygote'],
+    args: ['--disable-gpu', '--disable-dev-shm-usage', '--font-render-hinting=none'],
     env: {
       PATH: '/usr/bin:/bin',
       HOME: tmpdir(),

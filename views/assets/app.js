@@ -24,3 +24,13 @@ function reveal(button) {
 }
 
 document.querySelectorAll('[data-enhance="reveal"]').forEach(reveal);
+
+// The second of two quick clicks would undo the first: its answer is thrown away, and the step is over by then.
+let sentAt = -Infinity;
+document.addEventListener('submit', (event) => {
+  if (event.timeStamp - sentAt < 1000) event.preventDefault();
+  else sentAt = event.timeStamp;
+});
+
+// Coming back to a form with a problem, or loading it again, would otherwise ask whether to send it again.
+history.replaceState(history.state, '', location.href);

@@ -1,0 +1,98 @@
+/** Every page for everybody: axe-core finds nothing, at a desk and on a phone, light and dark, on any narrow screen. */
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import type { AxeResults } from 'axe-core';
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { samples, writings } from '../http/view-samples.ts';
+import { startApp, type TestApp } from '../support/app.ts';
+import { launchBrowser } from '../support/browser.ts';
+import { password } from '../support/relying-party.ts';
+import { openGallery } from './gallery.ts';
+import { press } from './steps.ts';
+import { visit } from './visitor.ts';
+
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+let app: TestApp;
+let browser: Browser;
+let gallery: Awaited<ReturnType<typeof openGallery>>;
+
+beforeAll(async () => {
+  [app, browser, gallery] = await Promise.all([startApp(), launchBrowser(), openGallery()]);
+});
+afterAll(async () => {
+  await browser.close();
+  await gallery.close();
+  await app.close();
+});
+
+const desktop = { width: 1280, height: 900 };
+/** Colours that are on their way to others would be measured half-way. */
+const still = { viewport: desktop, reducedMotion: 'reduce' } as const;
+const phone = { width: 390, height: 844 };
+
+/** What axe-core finds on this page, in all sizes and colours. */
+async function expectAccessible(page: Page): Promise<void> {
+  await page.evaluate(axe);
+  for (const viewport of [desktop, phone]) {
+    await page.setViewportSize(viewport);
+    for (const colorScheme of ['light', 'dark'] as const) {
+      await page.emulateMedia({ colorScheme });
+      const { violations, passes } = await page.evaluate<AxeResults>("axe.run({ resultTypes: ['violations'] })");
+      expect(passes.length).toBeGreaterThan(10);
+      const found = violations.flatMap(({ id, nodes }) =>
+        nodes.map(({ html, failureSummary }) => ({ id, html, failureSummary })),
+      );
+      expect(found, `${viewport.width} px, ${colorScheme}`).toEqual([]);
+    }
+  }
+}
+
+/** WCAG 1.4.10: nothing has to be scrolled sideways at 320 px. Names what sticks out. */
+async function expectNarrow(page: Page): Promise<void> {
+  await page.setViewportSize({ width: 320, height: 640 });
+  const found = await page.evaluate<{ width: number; wide: string[] }>(`({
+    width: document.documentElement.scrollWidth,
+    wide: [...document.querySelectorAll('body *')]
+      .filter((element) => element.getBoundingClientRect().right > 320.5 && !element.closest('.vh'))
+      .map((element) => element.outerHTML.slice(0, 120)),
+  })`);
+  expect(found).toEqual({ width: 320, wide: [] });
+}
+
+const pictures = samples((text) => text).map(({ name, title }, position) => ({ name, title, position }));
+
+describe.each(pictures)('$name ($position): $title', ({ title, position }) => {
+  test('axe-core finds nothing', async () => {
+    const { page } = await visit(browser, still);
+    await page.goto(gallery.url(position, 'plain'));
+    expect(await page.title()).toMatch(new RegExp(`^${title}`));
+    await expectAccessible(page);
+  });
+
+  test('nothing sticks out at 320 px, whatever is written into it', async () => {
+    const { page } = await visit(browser);
+    for (const writing of Object.keys(writings)) {
+      await page.goto(gallery.url(position, writing));
+      await expectNarrow(page);
+    }
+  });
+});
+
+test('the playground, before a run and after', async () => {
+  const { page } = await visit(browser, still);
+  await page.goto(`${app.origin}/auth/register?return_to=/playground`);
+  await page.getByLabel('Name').fill('Ada Moreno');
+  await page.getByLabel('Email').fill('ada@moreno.example');
+  await page.getByLabel('Password', { exact: true }).fill(password);
+  await press(page, 'Create account');
+  await expectAccessible(page);
+  await expectNarrow(page);
+  await press(page, 'Start a sign-in');
+  await page.getByLabel('Stay connected while you’re away').check();
+  await press(page, 'Allow');
+  await page.waitForURL(`${app.origin}/playground/run`);
+  await expectAccessible(page);
+  await expectNarrow(page);
+});

@@ -1,0 +1,43 @@
+/** Every page with sample data, served with the assets and the policy that the application serves it with. */
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import express from 'express';
+import { assets } from '../../src/http/assets.ts';
+import { createPages } from '../../src/http/pages.ts';
+import { createContentSecurityPolicy, securityHeaders } from '../../src/http/security-headers.ts';
+import { createViews } from '../../src/http/views.ts';
+import { type Sample, samples, writings } from '../http/view-samples.ts';
+
+/** `url` is where the sample at that position is shown, its data written in one of the ways of `writings`. */
+export async function openGallery(): Promise<{
+  url(position: number, writing: string): string;
+  close(): Promise<void>;
+}> {
+  const views = createViews({
+    brand: { name: 'Northgate', logoUrl: undefined, hue: 178 },
+    host: 'id.northgate.example',
+    cache: true,
+  });
+  const policy = createContentSecurityPolicy();
+  const pages = createPages(views, policy);
+  const app = express();
+  app.use(securityHeaders(false, policy));
+  app.use('/assets', assets(views.brandCss));
+  app.get([/^\/logos\//, '/way'], (_req, res) => res.type('svg').send('<svg xmlns="http://www.w3.org/2000/svg"/>'));
+  app.get('/:position/:writing', async (req, res) => {
+    const sample = samples(writings[req.params.writing] ?? String)[Number(req.params.position)] as Sample;
+    await pages.page(res, sample.name, sample.data as never);
+  });
+  const server = createServer(app).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return {
+    url: (position, writing) => `${origin}/${position}/${encodeURIComponent(writing)}`,
+    async close() {
+      server.closeAllConnections();
+      server.close();
+      await once(server, 'close');
+    },
+  };
+}

@@ -1,0 +1,169 @@
+/** Every page, whoever renders it and whatever went wrong: the same headers, and nothing from anywhere else. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { startApp, type TestApp } from '../support/app.ts';
+import { createPerson, type Page, type Person } from '../support/person.ts';
+import {
+  allow,
+  discover,
+  type RelyingParty,
+  registerAccount,
+  registerClient,
+  signIn,
+} from '../support/relying-party.ts';
+
+let app: TestApp;
+let rp: RelyingParty;
+let ada: Awaited<ReturnType<typeof registerAccount>>;
+let person: Person;
+
+beforeAll(async () => {
+  app = await startApp({ env: { PLAYGROUND: 'on' } });
+  const redirect_uris = [`${app.origin}/callback`, 'https://kestrel.example/cb'];
+  const post_logout_redirect_uris = ['https://kestrel.example/bye'];
+  rp = await discover(app, await registerClient(app, { redirect_uris, post_logout_redirect_uris }));
+  ada = await registerAccount(app);
+  person = createPerson(app.origin);
+  await signIn(person, await person.open('/auth/login'), ada);
+});
+afterAll(() => app.close());
+
+const stranger = () => createPerson(app.origin);
+const form = (body: Record<string, string>) => ({ method: 'POST', body: new URLSearchParams(body) });
+
+async function interaction(who: Person, step = '', parameters: Record<string, string> = {}): Promise<Page> {
+  const page = await who.open((await rp.start(parameters)).url);
+  return step ? who.open(page.url + step) : page;
+}
+
+async function confirmSignOut(who: Person, button: string): Promise<Page> {
+  await signIn(who, await who.open('/auth/login'), ada);
+  return who.submit(await who.open('/oidc/session/end'), 'logout', {}, button);
+}
+
+/** Name, status, and how to get there. */
+const pages: [string, number, () => Promise<Page>][] = [
+  ['start', 200, () => stranger().open('/')],
+  ['sign-in', 200, () => stranger().open('/auth/login')],
+  ['sign-in, malformed', 422, () => stranger().open('/auth/login', form({ email: 'x', password: '' }))],
+  ['sign-in, refused', 422, () => stranger().open('/auth/login', form({ email: ada.email, password: 'wrong one' }))],
+  ['register', 200, () => stranger().open('/auth/register')],
+  ['register, taken', 409, () => stranger().open('/auth/register', form({ ...ada }))],
+  ['account', 200, () => person.open('/account')],
+  ['profile', 200, () => person.open('/account/profile')],
+  ['profile, malformed', 422, () => person.open('/account/profile', form({ name: 'x'.repeat(500) }))],
+  ['interaction: sign-in', 200, () => interaction(stranger())],
+  ['interaction: register', 200, () => interaction(stranger(), '/register')],
+  ['interaction: consent', 200, () => interaction(person, '', { prompt: 'consent' })],
+  ['interaction: interrupted', 400, () => stranger().open('/auth/interaction/unknown')],
+  ['resume: interrupted', 400, () => stranger().open('/oidc/auth/unknown')],
+  ['logout', 200, () => person.open('/oidc/session/end')],
+  ['logout, for a client', 200, () => person.open(`/oidc/session/end?client_id=${rp.clientId}`)],
+  ['logout, without a session', 200, () => stranger().open('/oidc/session/end')],
+  ['logged out', 200, () => confirmSignOut(stranger(), 'logout-confirm')],
+  ['stayed signed in', 200, () => confirmSignOut(stranger(), 'logout-stay')],
+  ['form_post', 200, () => interaction(person, '', { response_mode: 'form_post', scope: 'openid' }).then(allowed)],
+  ['form_post with an error', 400, () => interaction(person, '', { response_mode: 'form_post', scope: 'nonsense' })],
+  ['held error', 400, () => interaction(stranger(), '', { scope: 'nonsense', response_type: 'token' })],
+  ['library: unknown client', 400, () => stranger().open('/oidc/auth?client_id=nobody')],
+  ['library: bad logout hint', 400, () => stranger().open('/oidc/session/end?id_token_hint=x')],
+  ['library: not found', 404, () => stranger().open('/oidc/nothing-here')],
+  ['not found', 404, () => stranger().open('/nothing-here')],
+  ['wrong method', 405, () => stranger().open('/auth/logout')],
+  ['another site’s form', 403, () => stranger().open('/auth/login', { ...form({}), headers: { origin: 'null' } })],
+  ['too large', 413, () => stranger().open('/auth/login', form({ email: 'x'.repeat(100_000) }))],
+  ['playground', 200, () => stranger().open('/playground')],
+  ['playground, no run', 404, () => stranger().open('/playground/run')],
+];
+
+async function allowed(page: Page): Promise<Page> {
+  return page.html.includes('id="consent"') ? allow(person, page) : page;
+}
+
+describe.each(pages)('%s', (_name, status, open) => {
+  test('cannot be framed, leaks no address, is never stored, runs nothing foreign (SECURITY 24-27)', async () => {
+    const { headers, html, ...page } = await open();
+    expect([page.status, page.left, headers.get('content-type')]).toEqual([
+      status,
+      undefined,
+      'text/html; charset=utf-8',
+    ]);
+    expect(headers.get('x-frame-options')).toBe('DENY');
+    expect(headers.get('referrer-policy')).toBe('same-origin');
+    expect(headers.get('x-content-type-options')).toBe('nosniff');
+    expect(headers.get('cache-control')).toBe('no-store');
+    expect(headers.get('x-powered-by')).toBeNull();
+    const policy = policyOf(headers);
+    expect(policy).toMatchObject({
+      'default-src': ["'none'"],
+      'frame-ancestors': ["'none'"],
+      'base-uri': ["'none'"],
+      'style-src': ["'self'"],
+    });
+    for (const source of policy['script-src'] ?? []) expect(source).toMatch(/^'(self|sha256-[\w+/=]+)'$/);
+    expect(JSON.stringify(policy)).not.toMatch(/unsafe|\*|"https?:"/);
+    expectNothingForeign(html);
+  });
+});
+
+function policyOf(headers: Headers): Record<string, string[]> {
+  const directives = (headers.get('content-security-policy') ?? '').split(';').map((text) => text.trim().split(/\s+/));
+  return Object.fromEntries(directives.map(([name = '', ...sources]) => [name, sources]));
+}
+
+/** No handler or style inside the markup, no script but what the policy names by hash, nothing loaded from elsewhere. */
+function expectNothingForeign(html: string): void {
+  expect(html).not.toMatch(/<[^>]*\son\w+\s*=|<style|<[^>]*\sstyle\s*=|javascript:/i);
+  const loaded = [...html.matchAll(/<(?:img|script|link|iframe|object|embed)[^>]*\s(?:src|href|data)="([^"]*)"/g)];
+  for (const [, address] of loaded) expect(address).toMatch(/^\/(?!\/)/);
+}
+
+describe('form-action', () => {
+  test('names the client that the answer redirects to, and nobody else (SECURITY 25)', async () => {
+    const kestrel = { redirect_uri: 'https://kestrel.example/cb', prompt: 'consent' };
+    for (const page of [
+      await interaction(stranger(), '', kestrel),
+      await interaction(stranger(), '/register', kestrel),
+      await interaction(person, '', kestrel),
+    ]) {
+      expect(policyOf(page.headers)['form-action']).toEqual(["'self'", 'https://kestrel.example']);
+    }
+  });
+
+  test('of a sign-out names the client only when it may be returned to', async () => {
+    const end = `/oidc/session/end?client_id=${rp.clientId}&post_logout_redirect_uri=`;
+    const known = await person.open(end + encodeURIComponent('https://kestrel.example/bye'));
+    expect(policyOf(known.headers)['form-action']).toEqual(["'self'", 'https://kestrel.example']);
+    const unknown = await person.open(end + encodeURIComponent('https://evil.example/'));
+    expect(unknown.status).toBe(400);
+    expect(policyOf(unknown.headers)['form-action']).toEqual(["'self'"]);
+  });
+
+  test('of pages outside a request is this origin alone, whatever the address says', async () => {
+    for (const path of ['/auth/login', '/auth/register', '/oidc/auth?client_id=nobody', '/nothing']) {
+      const target = 'redirect_uri=https://evil.example&return_to=https://evil.example';
+      const page = await stranger().open(`${path}${path.includes('?') ? '&' : '?'}${target}`);
+      expect(policyOf(page.headers)['form-action']).toEqual(["'self'"]);
+    }
+  });
+});
+
+test('answers to programs are not stored and not sniffed either (SECURITY 27)', async () => {
+  const json = { accept: 'application/json', 'content-type': 'application/json' };
+  const post = (path: string, body: object) =>
+    fetch(app.origin + path, { method: 'POST', headers: json, body: JSON.stringify(body) });
+  const answers = [
+    await post('/auth/login', { email: ada.email, password: ada.password }),
+    await post('/auth/login', { email: ada.email, password: 'wrong one' }),
+    await post('/auth/register', {}),
+    await post('/clients', { redirect_uris: ['https://a.example/'] }),
+    await post('/oidc/token', {}),
+    await post('/oidc/introspection', {}),
+    await fetch(`${app.issuer}/userinfo`),
+    await fetch(`${app.origin}/clients/${rp.clientId}`, { headers: json }),
+    await fetch((await rp.start()).url, { redirect: 'manual' }),
+  ];
+  for (const { url, headers } of answers) {
+    expect([url, headers.get('cache-control')]).toEqual([url, 'no-store']);
+    expect(headers.get('x-content-type-options')).toBe('nosniff');
+  }
+});
