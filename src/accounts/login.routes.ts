@@ -40,7 +40,8 @@ export function loginRoutes(dependencies: LoginDependencies): Router {
   const router = Router();
 
   router.get('/auth/login', showLogin);
-  router.post('/auth/login', rateLimit('sign-in', 60), ownPages, readBody, submitLogin);
+  // Other sites are turned away before they are counted: they must not use up this address's tries.
+  router.post('/auth/login', ownPages, rateLimit('sign-in', 60), readBody, submitLogin);
   router.post('/auth/logout', ownPages, signOut);
 
   async function showLogin(req: Request, res: Response): Promise<void> {

@@ -24,7 +24,7 @@ export function registerRoutes(dependencies: RegisterDependencies): Router {
   const router = Router();
 
   router.get('/auth/register', showRegister);
-  router.post('/auth/register', rateLimit('register', 30), sameOrigin(origin), readBody, submitRegister);
+  router.post('/auth/register', sameOrigin(origin), rateLimit('register', 30), readBody, submitRegister);
 
   async function showRegister(req: Request, res: Response): Promise<void> {
     if (accountRegistration !== 'open') return sendRegistrationClosed(pages, res);

@@ -35,7 +35,23 @@ export function readJson(req: Request, res: Response, next: NextFunction): void 
     next();
     return;
   }
-  json(req, res, next);
+  json(req, res, (error?: unknown) => next(error ?? (isTooDeep(req.body) ? tooDeep() : undefined)));
+}
+
+/** Nothing that is asked for here comes near; what goes through values by recursion would exhaust the stack. */
+const mostLevels = 32;
+
+export function isTooDeep(body: unknown): boolean {
+  let level: unknown[] = [body];
+  for (let depth = 0; level.length > 0; depth += 1) {
+    if (depth > mostLevels) return true;
+    level = level.flatMap((value) => (typeof value === 'object' && value !== null ? Object.values(value) : []));
+  }
+  return false;
+}
+
+function tooDeep(): HttpError {
+  return new HttpError(400, 'invalid_request', `The request body is nested more than ${mostLevels} levels deep.`);
 }
 
 /**

@@ -1,11 +1,9 @@
 import type { ErrorRequestHandler, Request, Response } from 'express';
 import { isUnavailable } from '../db/database.ts';
 import { BusyError } from '../lib/bcrypt-pool.ts';
-import { HttpError } from './errors.ts';
+import { HttpError, unavailable } from './errors.ts';
 import { type Pages, reference, wantsPage } from './pages.ts';
 import { noStore } from './security-headers.ts';
-
-const retrySeconds = 5;
 
 /** The one place where a failure becomes an answer: a page for people, RFC 6749 §5.2 JSON for programs. */
 export function errorHandler(pages: Pages): ErrorRequestHandler {
@@ -65,17 +63,7 @@ function words(error: HttpError): { title: string; text: string[] } {
 /** What a caller may be told of any failure. Bugs keep their details to themselves. */
 function toHttpError(error: unknown): HttpError {
   if (error instanceof HttpError) return error;
-  if (isUnavailable(error) || error instanceof BusyError) {
-    return new HttpError(
-      503,
-      'temporarily_unavailable',
-      'The service cannot answer right now. Try again in a moment.',
-      {
-        retryAfterSeconds: retrySeconds,
-        cause: error,
-      },
-    );
-  }
+  if (isUnavailable(error) || error instanceof BusyError) return unavailable(error);
   const status = statusOf(error);
   if (status !== undefined && status >= 400 && status < 500) {
     const description = clientErrors[status] ?? 'The request could not be read.';

@@ -41,3 +41,9 @@ export function tooManyRequests(retryAfterSeconds: number): HttpError {
     retryAfterSeconds,
   });
 }
+
+/** 503: nothing is wrong with the request, and a later one will be answered. */
+export function unavailable(cause?: unknown): HttpError {
+  const description = 'The service cannot answer right now. Try again in a moment.';
+  return new HttpError(503, 'temporarily_unavailable', description, { retryAfterSeconds: 5, cause });
+}

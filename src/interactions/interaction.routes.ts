@@ -44,7 +44,8 @@ const ConsentForm = z.object({
 
 export function interactionRoutes(dependencies: InteractionDependencies): Router {
   const { pages, interactions, sessions, registration, clientTile } = dependencies;
-  const post = [dependencies.sameOrigin, readBody];
+  const ownForms = dependencies.sameOrigin;
+  const post = [ownForms, readBody];
   const signInLimit = dependencies.rateLimit('sign-in', 60);
   const registerLimit = dependencies.rateLimit('register', 30);
   const canRegister = registration.accountRegistration === 'open';
@@ -52,9 +53,9 @@ export function interactionRoutes(dependencies: InteractionDependencies): Router
   const router = Router();
   router.get('/:uid', step(showNextStep));
   router.get('/:uid/login', step(showLogin));
-  router.post('/:uid/login', signInLimit, post, step(submitLogin));
+  router.post('/:uid/login', ownForms, signInLimit, readBody, step(submitLogin));
   router.get('/:uid/register', step(showRegister));
-  router.post('/:uid/register', registerLimit, post, step(submitRegister));
+  router.post('/:uid/register', ownForms, registerLimit, readBody, step(submitRegister));
   // Where a page that answered a form is loaded again.
   router.get('/:uid/consent', step(showNextStep));
   router.post('/:uid/consent', post, step(submitConsent));

@@ -24,7 +24,8 @@ export function providerPages(dependencies: ProviderPageDependencies): PageSourc
 
   return {
     async error(page, { res }) {
-      const client = await tileWhenPossible(page.clientId);
+      // When the database does not answer, asking it for a name would only take as long again.
+      const client = page.status === 503 ? undefined : await tileWhenPossible(page.clientId);
       return pages.html('error', { ...errorWords(page, client), ...(client && { client }), ...referenceOf(res) });
     },
 

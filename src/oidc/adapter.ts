@@ -4,7 +4,7 @@
  * expired is absent, one use is one conditional statement, and a database that cannot answer is 503, not 500.
  */
 import { type Adapter, type AdapterPayload, errors } from 'oidc-provider';
-import { type Database, isUnavailable } from '../db/database.ts';
+import type { Database } from '../db/database.ts';
 import type { Encryption } from '../keys/encryption.ts';
 import {
   consumeArtifact,
@@ -18,6 +18,7 @@ import {
   upsertGrant,
 } from './artifacts.ts';
 import { findInteraction, finishInteraction, upsertInteraction } from './interaction-store.ts';
+import { markOutage } from './outage.ts';
 import { endSession, findSession, findSessionByUid, retireSessionId, upsertSession } from './session-store.ts';
 
 /** How the model `Client` is stored; supplied by the clients feature. */
@@ -121,12 +122,7 @@ function guarded(store: Store): Adapter {
   const call = <Args extends unknown[], Result>(operation: ((...args: Args) => Promise<Result>) | undefined) => {
     return async (...args: Args): Promise<Result | undefined> => {
       if (!operation || unsearchable(args[0])) return undefined;
-      try {
-        return await operation(...args);
-      } catch (error) {
-        if (isUnavailable(error)) Object.assign(error as Error, { statusCode: 503, status: 503 });
-        throw error;
-      }
+      return markOutage(operation(...args));
     };
   };
   return {

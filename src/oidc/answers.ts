@@ -1,4 +1,5 @@
 import type { KoaContextWithOIDC } from 'oidc-provider';
+import { unavailable } from '../http/errors.ts';
 import type { LibraryPages } from './pages.ts';
 
 /**
@@ -13,6 +14,8 @@ export async function answerMiddleware(
   await next();
   if (!publicPaths.test(ctx.path)) ctx.set('Cache-Control', 'no-store');
   if (ctx.status === 404 && !ctx.body) return pages.notFound(ctx);
+  if (ctx.status === 503) sayUnavailable(ctx);
+  describeError(ctx);
   if (isOvertaken(ctx)) await pages.overtaken(ctx);
   await holdErrorRedirect(pages, ctx);
   endUnaskedSignOut(ctx);
@@ -20,6 +23,20 @@ export async function answerMiddleware(
 }
 
 const publicPaths = /^\/(jwks|\.well-known\/.*)$/;
+
+/** The library's own words for a fault are "oops!", to people's programs too. */
+function sayUnavailable(ctx: KoaContextWithOIDC): void {
+  const { code, message, retryAfterSeconds } = unavailable();
+  ctx.set('Retry-After', String(retryAfterSeconds));
+  if (ctx.response.is('json')) ctx.body = { error: code, error_description: message };
+}
+
+/** Some of the library's errors are a code alone; here each comes with a description. */
+function describeError(ctx: KoaContextWithOIDC): void {
+  const body = ctx.body as { error?: unknown; error_description?: unknown } | undefined;
+  if (!ctx.response.is('json') || typeof body?.error !== 'string') return;
+  body.error_description ??= body.error.replaceAll('_', ' ');
+}
 
 /**
  * Somebody else signed in between the answer to a sign-in and its way back here. The library would sign that person out,

@@ -1,7 +1,9 @@
 import type { ClientAuthMethod, Configuration, JWKS } from 'oidc-provider';
 import { type AdapterDependencies, createAdapter } from './adapter.ts';
+import { markOutage } from './outage.ts';
 import type { LibraryPages } from './pages.ts';
 import {
+  checkClaimsParameter,
   extraClientMetadata,
   issueRefreshToken,
   loadExistingGrant,
@@ -50,6 +52,8 @@ export const shortCookie = { signed: true, httpOnly: true, sameSite: 'lax', over
 /** Everything the library is told. Each option that differs from its default says why where it is not plain. */
 export function buildConfiguration(dependencies: ConfigurationDependencies, jwks: JWKS): Configuration {
   const { pages } = dependencies;
+  const accountClaims = (sub: string) => markOutage(dependencies.accountClaims(sub));
+  const findGrant = loadExistingGrant(dependencies.db);
   if (dependencies.cookieSecrets.length === 0) throw new Error('without cookie secrets the library signs no cookie');
 
   return {
@@ -99,23 +103,29 @@ export function buildConfiguration(dependencies: ConfigurationDependencies, jwks
     },
     features: {
       devInteractions: { enabled: false },
-      claimsParameter: { enabled: true },
+      claimsParameter: { enabled: true, assertClaimsParameter: (_ctx, claims) => checkClaimsParameter(claims) },
       clientCredentials: { enabled: true },
-      introspection: { enabled: true, allowedPolicy: (_ctx, client, token) => mayAskAboutToken(client, token) },
+      introspection: {
+        enabled: true,
+        // The library looks at the grant and the session; that the account may still be used is ours to say.
+        allowedPolicy: async (_ctx, client, token) =>
+          mayAskAboutToken(client, token) &&
+          (!('accountId' in token) || (await accountClaims(token.accountId)) !== undefined),
+      },
       revocation: { enabled: true, allowedPolicy: (_ctx, client, token) => mayAskAboutToken(client, token) },
       resourceIndicators: { enabled: false },
       rpInitiatedLogout: {
         enabled: true,
-        logoutSource: (ctx) => pages.logout(ctx),
-        postLogoutSuccessSource: (ctx) => pages.loggedOut(ctx),
+        logoutSource: (ctx) => markOutage(pages.logout(ctx)),
+        postLogoutSuccessSource: (ctx) => markOutage(pages.loggedOut(ctx)),
       },
     },
     renderError: (ctx, out, error) => pages.error(ctx, out, error),
     findAccount: async (_ctx, sub) => {
-      const claims = await dependencies.accountClaims(sub);
+      const claims = await accountClaims(sub);
       return claims && { accountId: sub, claims: () => claims };
     },
-    loadExistingGrant: loadExistingGrant(dependencies.db),
+    loadExistingGrant: (ctx) => markOutage(findGrant(ctx)),
     issueRefreshToken,
     // CONTRACT: on every refresh, for public and confidential clients alike, unless told otherwise.
     rotateRefreshToken: true,

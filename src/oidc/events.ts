@@ -22,6 +22,8 @@ export function listenToEvents(provider: Provider, note: NoteEvent): void {
   succeeded('end_session.success', 'end_session.success');
   for (const name of failures) failed(name);
   events.on('server_error', (ctx: Ctx, error: Failure) => note(ctx.res, 'server_error', error));
+  // What the library failed to handle; without a listener it goes to the console.
+  events.on('error', (error: Failure, ctx: Ctx) => note(ctx.res, 'server_error', error));
 }
 
 const failures = [

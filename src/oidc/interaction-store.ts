@@ -10,6 +10,8 @@ const purpose = 'Interaction';
 const ownId = '{uid}';
 /** Members that name other artefacts by their raw id. */
 const sealedMembers = ['deviceCode', 'parJti'] as const;
+/** The one parameter of a request that is a token itself. The library copies it into the prompt's details, unused. */
+const hint = 'id_token_hint';
 
 /** Stores an interaction without any raw id. `expiresIn` in seconds. */
 export async function upsertInteraction(
@@ -28,6 +30,10 @@ export async function upsertInteraction(
   }
   for (const member of sealedMembers) {
     if (typeof rest[member] === 'string') stored[member] = encryption.encrypt(rest[member], purpose);
+  }
+  if (hintOf(rest) !== undefined) {
+    stored.params = { ...(rest.params as Payload), [hint]: encryption.encrypt(hintOf(rest) ?? '', purpose) };
+    stored.prompt = { ...(rest.prompt as Payload), details: {} };
   }
   const session = stored.session as { accountId?: string } | undefined;
   const params = stored.params as { client_id?: unknown } | undefined;
@@ -66,7 +72,14 @@ export async function findInteraction(db: Database, encryption: Encryption, id: 
   for (const member of sealedMembers) {
     if (typeof payload[member] === 'string') payload[member] = encryption.decrypt(payload[member], purpose);
   }
-  return payload;
+  const sealedHint = hintOf(payload);
+  if (sealedHint === undefined) return payload;
+  return { ...payload, params: { ...(payload.params as Payload), [hint]: encryption.decrypt(sealedHint, purpose) } };
+}
+
+function hintOf(payload: Payload): string | undefined {
+  const value = (payload.params as Payload | undefined)?.[hint];
+  return typeof value === 'string' ? value : undefined;
 }
 
 /** Marks an interaction as finished. It stays readable as the past until it is swept. */
@@ -83,7 +96,7 @@ export type PastInteraction = {
   /** The authorization request's parameters, from which it can be made again. */
   params: Record<string, string>;
   prompt: string | undefined;
-  /** Asked for by a device or pushed by the client itself: a browser cannot make it again. */
+  /** Asked for by a device, pushed by the client, or with a token in it: a browser cannot make it again. */
   notByBrowser: boolean;
 };
 
@@ -101,6 +114,7 @@ export async function findPastInteraction(db: Database, id: string): Promise<Pas
     clientId: row.clientId ?? undefined,
     params: Object.fromEntries(params.filter((entry): entry is [string, string] => typeof entry[1] === 'string')),
     prompt,
-    notByBrowser: sealedMembers.some((member) => row.payload[member] !== undefined),
+    notByBrowser:
+      hintOf(row.payload) !== undefined || sealedMembers.some((member) => row.payload[member] !== undefined),
   };
 }

@@ -1,4 +1,5 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express';
+import { HttpError } from '../http/errors.ts';
 import { memoryRateLimit } from '../http/rate-limit.ts';
 import type { ProviderHandle } from './provider.ts';
 
@@ -23,7 +24,7 @@ export function mountRoutes({ provider, sameOrigin }: MountDependencies): Router
   router.get('/.well-known/oauth-authorization-server/oidc', showMetadata);
   router.post('/oidc/session/end/confirm', sameOrigin);
   router.post('/oidc/{*path}', limitToken, refusedClients);
-  router.use('/oidc', (req, res) => provider.callback(req, res));
+  router.use('/oidc', requireReadableQuery, (req, res) => provider.callback(req, res));
   return router;
 
   function limitToken(...[req, res, next]: Parameters<RequestHandler>): void {
@@ -38,5 +39,23 @@ export function mountRoutes({ provider, sameOrigin }: MountDependencies): Router
     );
     req.originalUrl = `/oidc${req.url}`;
     await provider.callback(req, res);
+  }
+}
+
+/**
+ * The library mends what cannot be decoded and keeps NUL, and would hand a client a `state` that it never sent. What was
+ * not percent-encoded UTF-8 text is refused instead.
+ */
+function requireReadableQuery(...[req, , next]: Parameters<RequestHandler>): void {
+  const [, query = ''] = /\?(.*)$/s.exec(req.originalUrl) ?? [];
+  if (isReadable(query)) next();
+  else throw new HttpError(400, 'invalid_request', 'The query of this address is not percent-encoded UTF-8 text.');
+}
+
+function isReadable(query: string): boolean {
+  try {
+    return !decodeURIComponent(query).includes('\0');
+  } catch {
+    return false;
   }
 }

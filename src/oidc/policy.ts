@@ -2,6 +2,7 @@
 import { createHash, createHmac } from 'node:crypto';
 import { type Configuration, errors, interactionPolicy, type KoaContextWithOIDC } from 'oidc-provider';
 import type { Database } from '../db/database.ts';
+import { isTooDeep } from '../http/body.ts';
 import { type Consent, findConsent } from './consents.ts';
 
 const minute = 60;
@@ -45,7 +46,7 @@ export function promptPolicy(): interactionPolicy.DefaultPolicy {
   const consent = policy.get('consent');
   if (!login || !consent) throw new Error('the library has no login or consent prompt');
   login.checks.add(
-    new interactionPolicy.Check('account_gone', 'End-User authentication is required', (ctx) =>
+    new interactionPolicy.Check('account_gone', 'End-User authentication is required', 'login_required', (ctx) =>
       Boolean(ctx.oidc.session?.accountId && !ctx.oidc.account),
     ),
   );
@@ -141,6 +142,11 @@ export function mayAskAboutToken(
   token: { clientId?: string | undefined; aud?: string | string[] | undefined },
 ): boolean {
   return token.clientId === client.clientId || [token.aud].flat().includes(client.clientId);
+}
+
+/** Nothing that OIDC Core §5.5 describes is nested deeply; what is would exhaust the stack where it is copied and stored. */
+export function checkClaimsParameter(claims: object): void {
+  if (isTooDeep(claims)) throw new errors.InvalidRequest('claims parameter is nested too deeply');
 }
 
 /** OIDC Core §11: refresh tokens for offline_access, and for the operator's own applications without asking. */

@@ -7,6 +7,7 @@ import { type JWK, type JWKS, type KoaContextWithOIDC, Provider } from 'oidc-pro
 import { answerHeldErrorInQuery, answerMiddleware } from './answers.ts';
 import { buildConfiguration, type ConfigurationDependencies } from './configuration.ts';
 import { listenToEvents, type NoteEvent } from './events.ts';
+import { markOutage } from './outage.ts';
 
 export type ProviderDependencies = ConfigurationDependencies & {
   issuer: string;
@@ -50,7 +51,7 @@ function build(dependencies: ProviderDependencies, keys: object[]): Provider {
   keepOldSessionIdUntilNewIsStored(provider);
   listenToEvents(provider, dependencies.noteEvent);
   provider.on('authorization.error', answerHeldErrorInQuery);
-  provider.use((ctx, next) => answerMiddleware(dependencies.pages, ctx as KoaContextWithOIDC, next));
+  provider.use((ctx, next) => markOutage(answerMiddleware(dependencies.pages, ctx as KoaContextWithOIDC, next)));
   return provider;
 }
 
@@ -58,7 +59,7 @@ function build(dependencies: ProviderDependencies, keys: object[]): Provider {
 function compareSecretsByHash(provider: Provider, { verifyClientSecret }: ProviderDependencies): void {
   const client = provider.Client.prototype as { clientId: string; compareClientSecret: unknown };
   client.compareClientSecret = async function compareClientSecret(this: { clientId: string }, presented: string) {
-    return verifyClientSecret(this.clientId, presented);
+    return markOutage(verifyClientSecret(this.clientId, presented));
   };
 }
 

@@ -33,7 +33,7 @@ export function playgroundRoutes(dependencies: PlaygroundDependencies): Router {
   const secure = origin.startsWith('https:');
   const cookieName = secure ? '__Secure-latchkey_playground' : 'latchkey_playground';
   const cookie = { path: '/playground', httpOnly: true, sameSite: 'lax', secure } as const;
-  const post = [...(dependencies.rateLimit ? [dependencies.rateLimit('playground', 60)] : []), sameOrigin];
+  const post = [sameOrigin, ...(dependencies.rateLimit ? [dependencies.rateLimit('playground', 60)] : [])];
 
   const router = Router();
   router.get('/playground', showStart);

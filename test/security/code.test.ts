@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vite
 import { startApp, type TestApp } from '../support/app.ts';
 import { type Registration, registerClient } from '../support/relying-party.ts';
 import {
+  advance,
   issueCode,
   pkce,
   redeem,
@@ -33,12 +34,6 @@ afterEach(() => {
 });
 
 const stayConnected = { scope: 'openid offline_access', prompt: 'consent' };
-
-function advance(seconds: number): void {
-  const now = Date.now();
-  vi.useFakeTimers({ toFake: ['Date'] });
-  vi.setSystemTime(now + seconds * 1000);
-}
 
 async function isAlive(who: Registration, tokens: Tokens): Promise<boolean[]> {
   const userinfo = await userinfoStatus(app, tokens.access_token);
@@ -138,7 +133,7 @@ describe('a code lives for 60 seconds (SECURITY 13)', () => {
 
   test('as its row says', async () => {
     await issueCode(app, client, signedIn);
-    const { rows } = await app.database.db.execute<{ longest: string }>(
+    const { rows } = await app.database.db.execute<{ longest: boolean }>(
       sql`select max(expires_at) > ${new Date(Date.now() + 60_000).toISOString()}::timestamptz as longest
           from oidc_grants where model = 'AuthorizationCode'`,
     );
@@ -164,7 +159,7 @@ describe('a code belongs (SECURITY 14)', () => {
       { client_id: 'c_unknown', client_secret: 'guess' },
     ];
     for (const impostor of impostors) {
-      const stolen = await redeem(app, { ...impostor, registration_access_token: '' }, issued);
+      const stolen = await redeem(app, impostor, issued);
       expect([stolen.status, stolen.body.error]).toEqual([401, 'invalid_client']);
     }
     expect((await redeem(app, client, issued)).status).toBe(200);

@@ -1,6 +1,7 @@
 /** Requests at the protocol endpoints with no library in between, so that each can be wrong in one place. */
 import { createHash, randomBytes } from 'node:crypto';
 import { sql } from 'drizzle-orm';
+import { vi } from 'vitest';
 import type { TestApp } from '../support/app.ts';
 import { createPerson, type Page, type Person } from '../support/person.ts';
 import { allow, type Registration, registerAccount, signIn } from '../support/relying-party.ts';
@@ -147,4 +148,11 @@ export function outwardTargets(html: string): string[] {
     ([, value = '']) => value,
   );
   return addresses.filter((address) => /^[a-z][\w+.-]*:|^\/\/|^\/?\\\\|url=/i.test(address));
+}
+
+/** Moves the clock of test and server on, and freezes it until `vi.useRealTimers()`. */
+export function advance(seconds: number): void {
+  const now = Date.now();
+  vi.useFakeTimers({ toFake: ['Date'] });
+  vi.setSystemTime(now + seconds * 1000);
 }

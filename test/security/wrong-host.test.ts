@@ -45,15 +45,17 @@ test('a browser is sent to the issuer’s own origin, with all of its address', 
   }
 });
 
-test('only once: behind a proxy that rewrites the name it is served, and the operator is told', async () => {
+test('a few times at most: behind a proxy that rewrites the name it is served, and the operator is told', async () => {
   const host = 'inside.cluster.local';
-  const first = await send('GET', '/auth/login', { ...browser, host });
-  expect(first.status).toBe(302);
-  const [marker = ''] = first.headers['set-cookie'] ?? [];
-  expect(marker).toMatch(/^latchkey_host=1; Path=\/; Max-Age=5; HttpOnly; SameSite=Lax$/);
-  const second = await send('GET', '/auth/login', { ...browser, host, cookie: marker.split(';')[0] ?? '' });
-  expect(second.status).toBe(200);
-  expect(second.body).not.toContain(host);
+  let answer = await send('GET', '/auth/login', { ...browser, host });
+  for (let redirects = 1; redirects <= 5; redirects += 1) {
+    expect(answer.status).toBe(302);
+    const [marker = ''] = answer.headers['set-cookie'] ?? [];
+    expect(marker).toBe(`latchkey_host=${redirects}; Path=/; Max-Age=5; HttpOnly; SameSite=Lax`);
+    answer = await send('GET', '/auth/login', { ...browser, host, cookie: marker.split(';')[0] ?? '' });
+  }
+  expect(answer.status).toBe(200);
+  expect(answer.body).not.toContain(host);
   const warnings = app.log.filter(({ level, msg }) => level === 40 && msg.includes(host));
   expect(warnings).toHaveLength(1);
 });
@@ -90,7 +92,7 @@ test('no answer follows a Host or X-Forwarded-Host that somebody made up', async
       '/',
       '/oidc/auth',
     ]) {
-      const { headers, body } = await send('GET', path, { ...browser, ...forged, host, cookie: 'latchkey_host=1' });
+      const { headers, body } = await send('GET', path, { ...browser, ...forged, host, cookie: 'latchkey_host=5' });
       expect(JSON.stringify(headers) + body).not.toContain(evil);
     }
   }
