@@ -1,4 +1,4 @@
-import { type Request, type RequestHandler, type Response, Router } from 'express';
+import express, { type Request, type RequestHandler, type Response, Router } from 'express';
 import { HttpError } from '../http/errors.ts';
 import { memoryRateLimit } from '../http/rate-limit.ts';
 import type { ProviderHandle } from './provider.ts';
@@ -8,6 +8,9 @@ export type MountDependencies = {
   /** For the one form among the protocol endpoints. */
   sameOrigin: RequestHandler;
 };
+
+/** As long as an address may be. */
+const readFormText = express.text({ type: 'application/x-www-form-urlencoded', limit: '8kb' });
 
 /** Endpoints that resource servers call for every request of theirs; only their refused callers are counted. */
 const calledByResourceServers = /^\/(introspection|revocation|userinfo)\/?$/i;
@@ -23,6 +26,7 @@ export function mountRoutes({ provider, sameOrigin }: MountDependencies): Router
   const router = Router();
   router.get('/.well-known/oauth-authorization-server/oidc', showMetadata);
   router.post('/oidc/session/end/confirm', sameOrigin);
+  router.post(['/oidc/auth', '/oidc/session/end'], readFormText, askByGet);
   router.post('/oidc/{*path}', limitToken, refusedClients);
   router.use('/oidc', requireReadableQuery, (req, res) => provider.callback(req, res));
   return router;
@@ -30,6 +34,17 @@ export function mountRoutes({ provider, sameOrigin }: MountDependencies): Router
   function limitToken(...[req, res, next]: Parameters<RequestHandler>): void {
     if (calledByResourceServers.test(req.path.slice('/oidc'.length))) next();
     else tokenLimit(req, res, next);
+  }
+
+  /**
+   * OIDC Core §3.1.2.1 and RP-Initiated Logout §2 let a client post these requests from its own site. SameSite cookies
+   * do not come along then; they do with the navigation that this answer asks for.
+   */
+  function askByGet(req: Request, res: Response): void {
+    if (typeof req.body !== 'string') {
+      throw new HttpError(415, 'invalid_request', 'Send the request as application/x-www-form-urlencoded.');
+    }
+    res.redirect(303, `${req.path}?${req.body}`);
   }
 
   async function showMetadata(req: Request, res: Response): Promise<void> {

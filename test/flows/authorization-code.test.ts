@@ -199,6 +199,22 @@ describe('prompt, max_age and hints', () => {
   });
 });
 
+test('an authorization request and a sign-out may be posted from the client’s own site', async () => {
+  const { person, tokens } = await signInThrough(app, rp, account);
+  const fromClient = { origin: 'https://fernwood.example', 'sec-fetch-site': 'cross-site' };
+  const request = await rp.start();
+  const body = new URL(request.url).searchParams;
+  const page = await person.open('/oidc/auth', { method: 'POST', body, headers: fromClient });
+  expect((await request.finish(page.left as URL)).claims()?.sub).toBe(account.sub);
+  const hint = new URLSearchParams({ id_token_hint: tokens.id_token ?? '' });
+  const signOut = await person.open('/oidc/session/end', { method: 'POST', body: hint, headers: fromClient });
+  expect(signOut.html).toContain('id="logout"');
+  const wrong = { method: 'POST', body: '{}', headers: { 'content-type': 'application/json' } };
+  expect((await person.request('/oidc/auth', wrong)).status).toBe(415);
+  const long = new URLSearchParams({ state: 'x'.repeat(9000) });
+  expect((await person.request('/oidc/auth', { method: 'POST', body: long })).status).toBe(413);
+});
+
 test('form_post hands the code over in a form that may go to the client', async () => {
   const { person } = await signInThrough(app, rp, account);
   const page = await person.open((await rp.start({ response_mode: 'form_post' })).url);

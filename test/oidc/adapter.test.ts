@@ -246,8 +246,9 @@ describe('Interaction', () => {
   test('comes back whole, but for the session cookie that nobody reads', async () => {
     const adapter = adapterOf('Interaction');
     const id = randomToken();
-    await adapter.upsert(id, interaction(id), 60);
-    expect(await adapter.find(id)).toEqual({ ...interaction(id), session: { accountId: 'u_1', uid: 'session-uid' } });
+    const stored = interaction(id);
+    await adapter.upsert(id, { ...stored }, 60);
+    expect(await adapter.find(id)).toEqual({ ...stored, session: { accountId: 'u_1', uid: 'session-uid' } });
   });
 
   test('is stored without any raw id', async () => {
@@ -274,9 +275,10 @@ describe('Session', () => {
   test('is found by its cookie value and by its uid', async () => {
     const adapter = adapterOf('Session');
     const [id, uid] = [randomToken(), randomToken()];
-    await adapter.upsert(id, session(uid), 60);
-    expect(await adapter.find(id)).toEqual({ ...session(uid), jti: id });
-    expect(await adapter.findByUid(uid)).toEqual(session(uid));
+    const stored = session(uid);
+    await adapter.upsert(id, stored, 60);
+    expect(await adapter.find(id)).toEqual({ ...stored, jti: id });
+    expect(await adapter.findByUid(uid)).toEqual(stored);
     advance(61);
     expect(await adapter.find(id)).toBeUndefined();
     expect(await adapter.findByUid(uid)).toBeUndefined();
@@ -314,9 +316,10 @@ describe('Session', () => {
     const adapter = adapterOf('Session');
     const [id, uid] = [randomToken(), randomToken()];
     await adapter.upsert(id, session(uid, { authorizations: { a: { grantId: 'g' } } }), 60);
-    await adapter.upsert(id, session(uid, { accountId: 'u_2', loginTs: 2000 }), 60);
+    const second = session(uid, { accountId: 'u_2', loginTs: 2000 });
+    await adapter.upsert(id, second, 60);
     await adapter.upsert(id, session(uid, { authorizations: { a: { grantId: 'g' } } }), 60);
-    expect(await adapter.find(id)).toEqual({ ...session(uid, { accountId: 'u_2', loginTs: 2000 }), jti: id });
+    expect(await adapter.find(id)).toEqual({ ...second, jti: id });
   });
 
   test('a late write of the same person keeps the newer sign-in', async () => {

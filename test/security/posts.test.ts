@@ -19,6 +19,9 @@ const withoutCookies = [
   'POST /clients/:client_id/secret',
 ];
 
+/** Where clients may post what they may as well link to: the answer is that link, and nothing else has happened. */
+const askedByGet = ['POST /oidc/auth', 'POST /oidc/session/end'];
+
 /** The library's endpoints are behind this one; they are looked at one by one below. */
 const library = 'POST /oidc/{*path}';
 
@@ -59,8 +62,9 @@ async function send(
 
 test('every route of ours that changes something refuses requests from other sites', async () => {
   const routes = changingRoutes(app.app.handler.router as unknown as Listing);
-  for (const listed of [...withoutCookies, library]) expect(routes).toContain(listed);
-  const guarded = routes.filter((route) => ![...withoutCookies, library].includes(route));
+  const open = [...withoutCookies, ...askedByGet, library];
+  for (const listed of open) expect(routes).toContain(listed);
+  const guarded = routes.filter((route) => !open.includes(route));
   expect(guarded).toEqual(
     expect.arrayContaining([
       'POST /auth/login',
@@ -87,12 +91,25 @@ describe('the library’s endpoints', () => {
   /** Called by programs, which authenticate themselves. */
   const open = ['/token', '/userinfo', '/introspection', '/revocation', '/request'];
   /** By POST these would be called from pages; by default they take GET alone. */
-  const pages = ['/auth', '/session/end', '/device', '/interaction/x'];
+  const pages = ['/device', '/interaction/x'];
   const off = ['/reg', '/device/auth', '/backchannel', '/challenge', '/credential'];
 
   test.each(open)('%s takes nothing on the strength of a cookie', async (path) => {
     const { status } = await send(`POST /oidc${path}`, { 'sec-fetch-site': 'cross-site' });
     expect([400, 401]).toContain(status);
+  });
+
+  test.each(askedByGet)('%s is answered with the same request as a link', async (route) => {
+    const [, path = ''] = route.split(' ');
+    const response = await fetch(app.origin + path, {
+      method: 'POST',
+      redirect: 'manual',
+      body: new URLSearchParams({ client_id: 'x', state: 'a b&c' }),
+      headers: { 'sec-fetch-site': 'cross-site' },
+    });
+    expect(response.status).toBe(303);
+    expect(response.headers.get('location')).toBe(`${path}?client_id=x&state=a+b%26c`);
+    expect(response.headers.getSetCookie()).toEqual([]);
   });
 
   test.each([...pages, ...off])('%s is not there, or guarded', async (path) => {
