@@ -73,6 +73,8 @@ export async function launchServer({ env, port, through = 'node' }: ServerOption
     // Nothing of the developer's own environment, nor a .env file: the working directory is another.
     PATH: [dirname(process.execPath), process.env.PATH].join(delimiter),
     HOME: tmpdir(),
+    npm_config_logs_max: '0',
+    npm_config_update_notifier: 'false',
     NODE_COMPILE_CACHE: join(root, 'node_modules/.cache/latchkey/compiled'),
     PORT: String(ownPort),
     OIDC_ISSUER: `http://127.0.0.1:${ownPort}`,

@@ -1,0 +1,158 @@
+/** Two servers on one database are one provider. */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { singleConnection } from '../../src/db/single-connection.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { type LoadBalancer, startLoadBalancer } from '../support/load-balancer.ts';
+import { createPerson, readText } from '../support/person.ts';
+import {
+  allow,
+  discover,
+  type Registration,
+  type RelyingParty,
+  registerAccount,
+  registerClient,
+  signIn,
+  signInThrough,
+} from '../support/relying-party.ts';
+import { freePort, type ServerProcess, sharedSecrets, startServer } from '../support/server.ts';
+
+let database: TestDatabase;
+let servers: ServerProcess[];
+let balancer: LoadBalancer;
+let provider: { origin: string; issuer: string };
+let registration: Registration;
+let rp: RelyingParty;
+let account: Awaited<ReturnType<typeof registerAccount>>;
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  await query('drop schema public cascade');
+  await query('drop schema drizzle cascade');
+  await query('create schema public');
+  const ports = [await freePort(), await freePort()];
+  balancer = await startLoadBalancer(ports);
+  const env = {
+    ...sharedSecrets,
+    DATABASE_URL: database.url,
+    OIDC_ISSUER: balancer.origin,
+    REFRESH_TOKEN_LEEWAY: '0',
+  };
+  servers = await Promise.all(ports.map((port) => startServer({ env, port })));
+  provider = { origin: balancer.origin, issuer: `${balancer.origin}/oidc` };
+  registration = await registerClient(provider, { token_endpoint_auth_method: 'client_secret_post' });
+  rp = await discover(provider, registration);
+  account = await registerAccount(provider);
+});
+afterAll(async () => {
+  await Promise.all(servers.map((server) => server.stop()));
+  await balancer.close();
+  await database.drop();
+});
+
+async function query(statement: string): Promise<Record<string, unknown>[]> {
+  const client = singleConnection(database.url, 'latchkey-test');
+  await client.connect();
+  try {
+    return (await client.query(statement)).rows;
+  } finally {
+    await client.end();
+  }
+}
+
+async function eightTokenRequests(parameters: Record<string, string>) {
+  const { client_id, client_secret = '' } = registration;
+  const answers = Array.from({ length: 8 }, async () => {
+    const body = new URLSearchParams({ ...parameters, client_id, client_secret });
+    const response = await fetch(`${provider.issuer}/token`, { method: 'POST', body });
+    return { status: response.status, body: (await response.json()) as Record<string, unknown> };
+  });
+  const settled = await Promise.all(answers);
+  return {
+    won: settled.filter(({ status }) => status === 200),
+    lost: settled.filter(({ status, body }) => status === 400 && body.error === 'invalid_grant'),
+  };
+}
+
+test('started at once on an empty database they take turns: one migrates, keys are made once', async () => {
+  const migrations = servers.map((server) => /"applied":(\d+)/.exec(server.stdout())?.[1]).filter(Boolean);
+  expect(migrations, 'one of them said so').toHaveLength(1);
+  const keySets = await Promise.all(
+    servers.map(async ({ port }) => (await fetch(`http://127.0.0.1:${port}/oidc/jwks`)).json()),
+  );
+  expect(keySets[0]).toEqual(keySets[1]);
+  const rows = await query('select alg from signing_keys order by alg');
+  expect(rows).toEqual([{ alg: 'ES256' }, { alg: 'RS256' }]);
+});
+
+test('a flow whose every other step is another server’s ends in tokens', async () => {
+  const before = servers.map((server) => requestCount(server));
+  const { person, tokens } = await signInThrough(provider, rp, account, {
+    parameters: { scope: 'openid email offline_access', prompt: 'consent' },
+  });
+  expect(tokens.claims()?.sub).toBe(account.sub);
+  for (let round = 0; round < 2; round += 1) {
+    expect(await rp.userinfo(tokens.access_token, account.sub)).toMatchObject({ email: account.email });
+    expect(readText((await person.open('/account')).html), 'signed in at both').toContain(account.email);
+  }
+  for (const [index, server] of servers.entries())
+    expect(requestCount(server)).toBeGreaterThan((before[index] ?? 0) + 3);
+});
+
+function requestCount(server: ServerProcess): number {
+  return server.stdout().split('"msg":"request"').length - 1;
+}
+
+test('signing out at one signs out at both (SECURITY 33)', async () => {
+  const person = createPerson(provider.origin);
+  await signInThrough(provider, rp, account, { person });
+  const cookie = [...person.jar].map(([key, { value }]) => `${key.split(' ')[0]}=${value}`).join('; ');
+  const accountPages = () =>
+    Promise.all(
+      [1, 2].map(
+        async () => (await fetch(`${provider.origin}/account`, { headers: { cookie }, redirect: 'manual' })).status,
+      ),
+    );
+  expect(await accountPages()).toEqual([200, 200]);
+  const signOut = {
+    method: 'POST',
+    headers: { origin: provider.origin, 'content-type': 'application/json' },
+    body: '{}',
+  };
+  expect((await person.request('/auth/logout', signOut)).status).toBe(204);
+  expect(await accountPages(), 'with the cookie of before').toEqual([303, 303]);
+});
+
+test('eight redemptions of one code at once, over both: one wins (SECURITY 12)', async () => {
+  for (let round = 0; round < 3; round += 1) {
+    const { request, callback } = await untilCode();
+    const { won, lost } = await eightTokenRequests({
+      grant_type: 'authorization_code',
+      code: callback.searchParams.get('code') ?? '',
+      redirect_uri: `${provider.origin}/callback`,
+      code_verifier: request.verifier,
+    });
+    expect([won.length, lost.length]).toEqual([1, 7]);
+  }
+});
+
+/** An authorization response that nobody has redeemed yet. */
+async function untilCode() {
+  const person = createPerson(provider.origin);
+  const request = await rp.start();
+  let page = await signIn(person, await person.open(request.url), account);
+  if (!page.left) page = await allow(person, page);
+  return { request, callback: page.left as URL };
+}
+
+test('eight refreshes with one token at once, over both: one wins (SECURITY 18)', async () => {
+  for (let round = 0; round < 3; round += 1) {
+    const { tokens } = await signInThrough(provider, rp, account, {
+      parameters: { scope: 'openid offline_access', prompt: 'consent' },
+    });
+    const { won, lost } = await eightTokenRequests({
+      grant_type: 'refresh_token',
+      refresh_token: tokens.refresh_token ?? '',
+    });
+    expect([won.length, lost.length]).toEqual([1, 7]);
+  }
+});
