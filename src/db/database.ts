@@ -71,19 +71,12 @@ async function inTransaction<T>(
   }
 }
 
-/** PostgreSQL's code for a duplicate key. */
-const uniqueViolation = '23505';
-
 /** The SQLSTATE of an error, which Drizzle wraps in a `cause`. */
 function sqlState(error: unknown): string | undefined {
   for (let e = error; e instanceof Error; e = e.cause) {
     if ('code' in e && typeof e.code === 'string') return e.code;
   }
   return undefined;
-}
-
-export function isUniqueViolation(error: unknown): boolean {
-  return sqlState(error) === uniqueViolation;
 }
 
 /** Connection exceptions, resource limits, operator intervention (shutdown, fail-over), read-only standby, and Node's own. */

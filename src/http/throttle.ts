@@ -27,15 +27,6 @@ export async function countHit(db: Database, key: string, windowSeconds: number,
   return row ?? { hits: 1, resetAt: windowEndsAt };
 }
 
-/** The count in the current window without adding to it; `undefined` when no window is open. */
-export async function peekHits(db: Database, key: string, now = new Date()): Promise<Window | undefined> {
-  const [row] = await db
-    .select({ hits: throttles.hits, resetAt: throttles.windowEndsAt })
-    .from(throttles)
-    .where(eq(throttles.key, sha256(key)));
-  return row && row.resetAt > now ? row : undefined;
-}
-
 export async function clearHits(db: Database, key: string): Promise<void> {
   await db.delete(throttles).where(eq(throttles.key, sha256(key)));
 }

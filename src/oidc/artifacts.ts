@@ -7,7 +7,7 @@ import { sha256 } from '../lib/hash.ts';
 export type Payload = Record<string, unknown>;
 
 /** The stored form of an id: a grant id is no credential, everything else is kept as SHA-256 only. */
-export function storedId(model: string, id: string): string {
+function storedId(model: string, id: string): string {
   return model === 'Grant' ? id : sha256(id);
 }
 

@@ -36,7 +36,7 @@ const asymmetric = ['RS256', 'PS256', 'ES256', 'EdDSA', 'Ed25519'] as const;
 const maxFetchedBytes = 64 * 1024;
 
 /** Cookie names: plain ones on http, where prefixes and `Secure` would keep browsers from sending them. */
-export function cookieNames(secure: boolean): { session: string; interaction: string; resume: string } {
+function cookieNames(secure: boolean): { session: string; interaction: string; resume: string } {
   const scoped = secure ? '__Secure-latchkey_' : 'latchkey_';
   return {
     session: secure ? '__Host-latchkey_session' : 'latchkey_session',

@@ -46,7 +46,7 @@ export async function saveConsent(
   });
 }
 
-export function mergeConsent(before: Consent, answer: Consent): Consent {
+function mergeConsent(before: Consent, answer: Consent): Consent {
   return {
     grantedScopes: merge(before.grantedScopes, answer.grantedScopes, answer.refusedScopes),
     refusedScopes: merge(before.refusedScopes, answer.refusedScopes, answer.grantedScopes),

@@ -1,6 +1,6 @@
 /** What this provider decides where the library asks: when to prompt, who may see a token, how long things live. */
 import { createHash, createHmac } from 'node:crypto';
-import { type Configuration, errors, interactionPolicy, type KoaContextWithOIDC } from 'oidc-provider';
+import { type Configuration, errors, type Grant, interactionPolicy, type KoaContextWithOIDC } from 'oidc-provider';
 import type { Database } from '../db/database.ts';
 import { isTooDeep } from '../http/body.ts';
 import { type Consent, findConsent } from './consents.ts';
@@ -10,9 +10,9 @@ const hour = 60 * minute;
 const day = 24 * hour;
 
 /** An idle session ends after this many seconds, … */
-export const sessionIdleSeconds = 14 * day;
+const sessionIdleSeconds = 14 * day;
 /** … and every session this long after sign-in (SECURITY 34). */
-export const sessionAbsoluteSeconds = 30 * day;
+const sessionAbsoluteSeconds = 30 * day;
 /** A refresh token ends when unused for this long, … */
 export const refreshIdleSeconds = 30 * day;
 /** … and its whole family this long after its first (SECURITY 20). */
@@ -67,34 +67,36 @@ export function loadExistingGrant(db: Database): NonNullable<Configuration['load
   return async (ctx) => {
     const { client, session, account, provider, result } = ctx.oidc;
     if (!client || !session || !account) return undefined;
-    const grantId = grantIdOf(session.uid, account.accountId, client.clientId);
     const heldId = result?.consent?.grantId ?? session.grantIdFor(client.clientId);
     const held = heldId ? await provider.Grant.find(heldId) : undefined;
     const existing = held?.accountId === account.accountId ? held : undefined;
-    const asked = [...ctx.oidc.requestParamOIDCScopes];
-    if (client.first_party === true) {
-      const lacking = asked.some((scope) => !existing?.getOIDCScope().split(' ').includes(scope));
-      const claims = [...ctx.oidc.requestParamClaims];
-      const lackingClaims = claims.some((claim) => !existing?.getOIDCClaims().includes(claim));
-      if (existing && !lacking && !lackingClaims) return existing;
-      const grant = existing ?? newGrant(ctx, grantId);
-      grant.addOIDCScope(asked.join(' '));
-      if (claims.length > 0) grant.addOIDCClaims(claims);
-      await grant.save();
-      return grant;
-    }
-    const encountered = existing?.getOIDCScopeEncountered().split(' ') ?? [];
-    const encounteredClaims = existing?.getOIDCClaimsEncountered() ?? [];
-    const complete =
-      asked.every((scope) => encountered.includes(scope)) &&
-      [...ctx.oidc.requestParamClaims].every((claim) => encounteredClaims.includes(claim));
-    if (existing && complete) return existing;
-    const consent = await findConsent(db, account.accountId, client.clientId);
+    const asked = { scopes: [...ctx.oidc.requestParamOIDCScopes], claims: [...ctx.oidc.requestParamClaims] };
+    const ownApp = client.first_party === true;
+    if (existing && covers(existing, asked, ownApp)) return existing;
+    const consent = ownApp ? everything(existing, asked) : await findConsent(db, account.accountId, client.clientId);
     if (!consent) return existing;
-    const grant = existing ?? newGrant(ctx, grantId);
+    const grant = existing ?? newGrant(ctx, grantIdOf(session.uid, account.accountId, client.clientId));
     applyConsent(grant, consent);
     await grant.save();
     return grant;
+  };
+}
+
+type Asked = { scopes: readonly string[]; claims: readonly string[] };
+
+/** Whether a grant has an answer to all that is asked; for the operator's own application, the answer yes. */
+function covers(grant: Grant, asked: Asked, ownApp: boolean): boolean {
+  const scopes = (ownApp ? grant.getOIDCScope() : grant.getOIDCScopeEncountered()).split(' ');
+  const claims = ownApp ? grant.getOIDCClaims() : grant.getOIDCClaimsEncountered();
+  return asked.scopes.every((scope) => scopes.includes(scope)) && asked.claims.every((claim) => claims.includes(claim));
+}
+
+function everything(existing: Grant | undefined, asked: Asked): Consent {
+  return {
+    grantedScopes: [...new Set([...(existing?.getOIDCScope().split(' ') ?? []), ...asked.scopes])].filter(Boolean),
+    refusedScopes: [],
+    grantedClaims: [...new Set([...(existing?.getOIDCClaims() ?? []), ...asked.claims])],
+    refusedClaims: [],
   };
 }
 
@@ -107,8 +109,6 @@ export function grantIdOf(sessionUid: string, accountId: string, clientId: strin
     .update(JSON.stringify([sessionUid, accountId, clientId]))
     .digest('base64url');
 }
-
-type Grant = InstanceType<KoaContextWithOIDC['oidc']['provider']['Grant']>;
 
 function newGrant(ctx: KoaContextWithOIDC, grantId: string): Grant {
   return new ctx.oidc.provider.Grant({

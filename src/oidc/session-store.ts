@@ -101,11 +101,3 @@ export async function retireSessionId(db: Database, oldId: string, graceMs = ren
     .set({ until: sql`least(${oidcSessionIds.until}, ${until.toISOString()}::timestamptz)` })
     .where(eq(oidcSessionIds.idHash, sha256(oldId)));
 }
-
-/** Removes what one client holds in a session: the person signed out of that client only. */
-export async function removeAuthorization(db: Database, uid: string, clientId: string): Promise<void> {
-  await db
-    .update(oidcSessions)
-    .set({ payload: sql`${oidcSessions.payload} #- array['authorizations', ${clientId}]` })
-    .where(eq(oidcSessions.uid, uid));
-}

@@ -138,6 +138,18 @@ describe('consent', () => {
 });
 
 describe('a first-party client', () => {
+  test('is asked about no more once the operator vouches for it, whatever was refused before', async () => {
+    const registration = await registerClient(app);
+    const party = await discover(app, registration);
+    const ada = await registerAccount(app);
+    const { person } = await signInThrough(app, party, ada, { scopes: ['profile'] });
+    await app.database.db.execute(
+      sql`update oidc_clients set first_party = true where client_id = ${registration.client_id}`,
+    );
+    const { tokens } = await signInThrough(app, party, ada, { person });
+    expect(tokens.scope?.split(' ').sort()).toEqual(['email', 'openid', 'profile']);
+  });
+
   test('asks for no consent and may refresh without naming offline_access', async () => {
     const registration = await registerClient(app);
     await app.database.db.execute(
