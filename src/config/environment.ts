@@ -54,7 +54,7 @@ export const shape = {
   }),
   JWKS_PRIVATE_KEY: keys.signingKey().optional().register(variables, {
     secret: true,
-    unset: 'made once, kept encrypted in the database and rotated',
+    unset: 'made once and kept encrypted in the database',
     meaning: 'signing key brought from outside: PKCS#8 PEM (RSA of 2048 bits or more, or EC P-256), or a path to one',
   }),
   ALLOWED_ORIGINS: values
