@@ -6,6 +6,7 @@ import { findActiveAccount } from './accounts/accounts.ts';
 import { createAuthenticate } from './accounts/authenticate.ts';
 import { accountClaims } from './accounts/claims.ts';
 import { loginRoutes } from './accounts/login.routes.ts';
+import { passwordRoutes } from './accounts/password.routes.ts';
 import { registerRoutes } from './accounts/register.routes.ts';
 import { createClientStorage } from './clients/client-storage.ts';
 import { createClientTiles } from './clients/client-tile.ts';
@@ -34,6 +35,7 @@ import { loadProviderSecret } from './keys/provider-secret.ts';
 import { loadSigningKeys } from './keys/signing-keys.ts';
 import { createBackground } from './lib/background.ts';
 import { createBcryptPool } from './lib/bcrypt-pool.ts';
+import { endSessionsOf } from './oidc/account-sessions.ts';
 import { browserSessions } from './oidc/browser-session.ts';
 import { clientValidator } from './oidc/client-validation.ts';
 import { withdrawConsent } from './oidc/consents.ts';
@@ -140,6 +142,7 @@ export async function createApp({ config, database, log }: AppDependencies): Pro
   app.use(homeRoutes({ pages, sessions, findAccount, config }));
   app.use(loginRoutes({ ...people, authenticate, registration: config.accountRegistration === 'open' }));
   app.use(registerRoutes({ ...people, ...registration }));
+  app.use(passwordRoutes({ ...people, ...registration, authenticate, endSessions: endSessionsOf }));
   app.use(
     accountRoutes({
       db,

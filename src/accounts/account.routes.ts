@@ -36,36 +36,20 @@ export type AccountDependencies = {
 /** What the page after a change says has happened, by the value of `?done=`. */
 const notices: Record<string, string> = {
   disconnected: 'That app is no longer connected.',
+  password: 'Your password is changed. Other browsers and connected apps have to sign in again.',
   saved: 'Your profile is saved.',
 };
 
-export function accountRoutes({
-  db,
-  pages,
-  sessions,
-  origin,
-  connectedApps,
-  disconnectApp,
-}: AccountDependencies): Router {
+export function accountRoutes(dependencies: AccountDependencies): Router {
+  const { db, pages, origin, connectedApps, disconnectApp } = dependencies;
   const ownPages = sameOrigin(origin);
+  const account = requireAccount(dependencies);
   const router = Router();
 
-  router.get('/account', requireAccount, showAccount);
-  router.get('/account/profile', requireAccount, showProfile);
-  router.post('/account/profile', ownPages, readBody, requireAccount, saveProfile);
-  router.post('/account/apps/:client_id/disconnection', ownPages, readBody, requireAccount, disconnect);
-
-  /** Lets the signed-in person pass; others sign in first and come back. */
-  async function requireAccount(req: Request, res: Response, next: NextFunction): Promise<void> {
-    const session = await sessions.current(req, res);
-    const account = session && (await findActiveAccount(db, session.accountId));
-    if (account) {
-      res.locals.account = account;
-      return next();
-    }
-    if (req.method === 'POST' && !isForm(req)) throw new HttpError(401, 'login_required', 'Sign in first.');
-    res.redirect(303, withReturnTo('/auth/login', req.method === 'POST' ? '/account' : req.originalUrl));
-  }
+  router.get('/account', account, showAccount);
+  router.get('/account/profile', account, showProfile);
+  router.post('/account/profile', ownPages, readBody, account, saveProfile);
+  router.post('/account/apps/:client_id/disconnection', ownPages, readBody, account, disconnect);
 
   async function showAccount(req: Request, res: Response): Promise<void> {
     const { id, name, email, emailVerified } = signedIn(res);
@@ -108,7 +92,21 @@ export function accountRoutes({
   return router;
 }
 
-function signedIn(res: Response): Account {
+/** Lets the signed-in person pass, who is `signedIn(res)` from then on; others sign in first and come back. */
+export function requireAccount({ db, sessions }: Pick<AccountDependencies, 'db' | 'sessions'>) {
+  return async (req: Request, res: Response, next: NextFunction): Promise<void> => {
+    const session = await sessions.current(req, res);
+    const account = session && (await findActiveAccount(db, session.accountId));
+    if (account) {
+      res.locals.account = account;
+      return next();
+    }
+    if (req.method === 'POST' && !isForm(req)) throw new HttpError(401, 'login_required', 'Sign in first.');
+    res.redirect(303, withReturnTo('/auth/login', req.method === 'POST' ? '/account' : req.originalUrl));
+  };
+}
+
+export function signedIn(res: Response): Account {
   return res.locals.account as Account;
 }
 

@@ -23,6 +23,11 @@ export async function verifyPassword(
   return matches && known !== undefined;
 }
 
+/** True when the two are one password to `verifyPassword`. */
+export function isSamePassword(one: string, other: string): boolean {
+  return digest(one) === digest(other);
+}
+
 /** True when the configured cost is no longer the one `stored` was made with. */
 export function needsRehash(bcrypt: Bcrypt, stored: string): boolean {
   return !stored.startsWith(`${scheme}$2b$${cost(bcrypt.rounds)}$`);

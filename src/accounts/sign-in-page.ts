@@ -48,7 +48,8 @@ function noMatch(forgotUrl: string | undefined): Problem {
   return { title: 'That email and password don’t match.', ...orReset('Check both and try again', forgotUrl) };
 }
 
-function tooManyTries(retryAfterSeconds: number, forgotUrl: string | undefined): Problem {
+/** Says how long to wait, in whole minutes. */
+export function tooManyTries(retryAfterSeconds: number, forgotUrl: string | undefined): Problem {
   const minutes = Math.ceil(retryAfterSeconds / 60);
   const wait = minutes === 1 ? 'Wait a minute' : `Wait ${minutes} minutes`;
   return { title: 'Too many tries.', ...orReset(forgotUrl ? wait : `${wait}, then try again`, forgotUrl) };

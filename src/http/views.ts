@@ -121,6 +121,12 @@ export type Pages = {
     problem?: Problem | undefined;
     notice?: string | undefined;
   };
+  password: {
+    email: string;
+    current: { wrong?: string | undefined };
+    wanted: { wrong?: string | undefined };
+    problem?: Problem | undefined;
+  };
   'playground/start': { startUrl: string; runUrl?: string | undefined };
   'playground/run': {
     startUrl: string;

@@ -4,12 +4,15 @@ import { oidcInteraction } from '../db/schema.ts';
 import type { Encryption } from '../keys/encryption.ts';
 import { sha256 } from '../lib/hash.ts';
 import type { Payload } from './artifacts.ts';
+import { findSessionByUid } from './session-store.ts';
 
 const purpose = 'Interaction';
 /** Stands for the interaction's own id inside `returnTo`, whose holder could act on it. */
 const ownId = '{uid}';
 /** Members that name other artefacts by their raw id. */
 const sealedMembers = ['deviceCode', 'parJti'] as const;
+/** Member of a login's result: the uid of the session that the person was signed in to. The library ignores it. */
+export const signedInWith = 'sessionUid';
 /** The one parameter of a request that is a token itself. The library copies it into the prompt's details, unused. */
 const hint = 'id_token_hint';
 
@@ -54,7 +57,10 @@ export async function upsertInteraction(
     });
 }
 
-/** A pending interaction; finished and expired ones are absent. */
+/**
+ * A pending interaction; finished and expired ones are absent, and so is one in which the person has signed in to a
+ * session that ended since: resuming it would sign in again whoever holds its cookie, without a password (SECURITY 33).
+ */
 export async function findInteraction(db: Database, encryption: Encryption, id: string): Promise<Payload | undefined> {
   const [row] = await db
     .select({ payload: oidcInteraction.payload })
@@ -67,6 +73,9 @@ export async function findInteraction(db: Database, encryption: Encryption, id: 
       ),
     );
   if (!row) return undefined;
+  const login = (row.payload.result as { login?: Payload } | undefined)?.login;
+  const sessionUid = login?.[signedInWith];
+  if (typeof sessionUid === 'string' && !(await findSessionByUid(db, sessionUid))) return undefined;
   const payload: Payload = { ...row.payload, jti: id };
   if (typeof payload.returnTo === 'string') payload.returnTo = payload.returnTo.replaceAll(ownId, id);
   for (const member of sealedMembers) {

@@ -5,7 +5,7 @@ import type { Database } from '../db/database.ts';
 import type { BrowserSessions, SignedIn } from './browser-session.ts';
 import { shortCookie } from './configuration.ts';
 import { type Consent, findConsent, saveConsent } from './consents.ts';
-import { findPastInteraction, type PastInteraction } from './interaction-store.ts';
+import { findPastInteraction, type PastInteraction, signedInWith } from './interaction-store.ts';
 import { applyConsent, grantIdOf } from './policy.ts';
 import type { ProviderHandle } from './provider.ts';
 import { requestedClaims, scopeClaims, supportedScopes } from './scopes.ts';
@@ -111,7 +111,14 @@ async function pendingInteraction(
     remembered: accountId ? await findConsent(db, accountId, clientId) : undefined,
 
     finishLogin: (session) =>
-      finish({ login: { accountId: session.accountId, ts: session.loginTs, amr: [...session.amr] } }),
+      finish({
+        login: {
+          accountId: session.accountId,
+          ts: session.loginTs,
+          amr: [...session.amr],
+          [signedInWith]: session.uid,
+        },
+      }),
 
     async grantConsent(granted) {
       const { session } = interaction;

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, beforeEach } from 'vitest';
 import { type AccountDependencies, accountRoutes } from '../../src/accounts/account.routes.ts';
 import { createAuthenticate } from '../../src/accounts/authenticate.ts';
 import { type BrowserSession, loginRoutes, type SessionFunctions } from '../../src/accounts/login.routes.ts';
+import { type PasswordDependencies, passwordRoutes } from '../../src/accounts/password.routes.ts';
 import { type RegisterDependencies, registerRoutes } from '../../src/accounts/register.routes.ts';
 import type { Database } from '../../src/db/database.ts';
 import { errorHandler } from '../../src/http/error-handler.ts';
@@ -20,7 +21,8 @@ import { type OpenTestDatabase, openTestDatabase } from './database.ts';
 export const origin = 'http://localhost:3000';
 
 type Options = Partial<Pick<RegisterDependencies, 'accountRegistration' | 'passwordCheck'>> &
-  Partial<Pick<AccountDependencies, 'connectedApps' | 'disconnectApp'>>;
+  Partial<Pick<AccountDependencies, 'connectedApps' | 'disconnectApp'>> &
+  Partial<Pick<PasswordDependencies, 'endSessions'>>;
 
 /** The accounts' pages alone, on the real database, with sessions kept in memory. */
 function createAccountsApp(db: Database, bcrypt: Bcrypt, options: Options = {}): Express {
@@ -42,13 +44,15 @@ function createAccountsApp(db: Database, bcrypt: Bcrypt, options: Options = {}):
     passwordCheck: 'common' as const,
     connectedApps: async () => [],
     disconnectApp: async () => {},
+    endSessions: async () => {},
     registration: options.accountRegistration !== 'closed',
     ...options,
   };
   return express()
     .set('trust proxy', true)
     .use(requestLog(pino({ level: 'silent' })))
-    .use(loginRoutes(dependencies), registerRoutes(dependencies), accountRoutes(dependencies))
+    .use(loginRoutes(dependencies), registerRoutes(dependencies))
+    .use(accountRoutes(dependencies), passwordRoutes(dependencies))
     .use(errorHandler(dependencies.pages));
 }
 

@@ -157,23 +157,22 @@ describe('signing out', () => {
   });
 });
 
-test.each(['/auth/register', '/auth/login', '/auth/logout', '/account/profile', '/account/apps/c/disconnection'])(
-  'another site cannot post to %s (SECURITY 28, 30)',
-  async (path) => {
-    await bench.register();
-    await agent.post('/auth/login').type('form').send({ email, password }).expect(303);
-    await agent.post(path).set('Sec-Fetch-Site', 'cross-site').type('form').send({ email, password }).expect(403);
-    await agent.post(path).set('Origin', 'https://evil.example').type('form').send({ email, password }).expect(403);
-    await agent.post(path).set('Origin', 'null').type('form').send({ email, password }).expect(403);
-    await agent.get('/account').expect(200);
-    await agent
-      .post('/auth/logout')
-      .set('Origin', origin)
-      .set('Sec-Fetch-Site', 'same-origin')
-      .type('form')
-      .expect(303);
-  },
-);
+test.each([
+  '/auth/register',
+  '/auth/login',
+  '/auth/logout',
+  '/account/profile',
+  '/account/password',
+  '/account/apps/c/disconnection',
+])('another site cannot post to %s (SECURITY 28, 30)', async (path) => {
+  await bench.register();
+  await agent.post('/auth/login').type('form').send({ email, password }).expect(303);
+  await agent.post(path).set('Sec-Fetch-Site', 'cross-site').type('form').send({ email, password }).expect(403);
+  await agent.post(path).set('Origin', 'https://evil.example').type('form').send({ email, password }).expect(403);
+  await agent.post(path).set('Origin', 'null').type('form').send({ email, password }).expect(403);
+  await agent.get('/account').expect(200);
+  await agent.post('/auth/logout').set('Origin', origin).set('Sec-Fetch-Site', 'same-origin').type('form').expect(303);
+});
 
 test.each(['/auth/register', '/auth/login'])('%s answers HEAD and is never stored', async (path) => {
   const response = await agent.head(path).expect(200);

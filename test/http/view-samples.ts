@@ -102,6 +102,17 @@ export function samples(write: (text: string) => string): Sample[] {
     },
     { name: 'profile', title: 'Your profile', data: { fields: profile(right), notice: write('Saved.') } },
     { name: 'profile', title: 'Problem: Your profile', data: { fields: profile(wrong), problem: fix(...claims) } },
+    { name: 'password', title: 'Your password', data: { email: right.value, current: {}, wanted: {} } },
+    {
+      name: 'password',
+      title: 'Problem: Your password',
+      data: {
+        email: right.value,
+        current: { wrong: wrong.wrong },
+        wanted: { wrong: wrong.wrong },
+        problem: fix('current_password', 'new_password'),
+      },
+    },
   ];
 }
 

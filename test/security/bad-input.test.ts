@@ -37,6 +37,7 @@ const jsonRoutes = () => [
   '/auth/login',
   '/auth/register',
   '/account/profile',
+  '/account/password',
   `${interaction}/login`,
   `${interaction}/consent`,
   '/clients',

@@ -51,6 +51,8 @@ const pages: [string, number, () => Promise<Page>][] = [
   ['account', 200, () => person.open('/account')],
   ['profile', 200, () => person.open('/account/profile')],
   ['profile, malformed', 422, () => person.open('/account/profile', form({ name: 'x'.repeat(500) }))],
+  ['password', 200, () => person.open('/account/password')],
+  ['password, refused', 422, () => person.open('/account/password', form({}))],
   ['interaction: sign-in', 200, () => interaction(stranger())],
   ['interaction: register', 200, () => interaction(stranger(), '/register')],
   ['interaction: consent', 200, () => interaction(person, '', { prompt: 'consent' })],

@@ -127,6 +127,18 @@ describe('signing out (SECURITY 33)', () => {
     expect(rows).toEqual([{ ended_at: expect.anything() }]);
   });
 
+  test('ends a sign-in that a client waits for too', async () => {
+    const person = createPerson(app.origin);
+    const page = await person.open((await rp.start()).url);
+    const body = new URLSearchParams({ email: ada.email, password });
+    const answer = await person.request(`${page.url}/login`, { method: 'POST', body });
+    expect((await person.request('/account')).status).toBe(200);
+    await person.open('/auth/logout', { method: 'POST', body: new URLSearchParams() });
+    const resumed = await person.open(answer.headers.get('location') as string);
+    expect(resumed.html).toContain('This sign-in got interrupted');
+    expect((await person.request('/account')).status).toBe(303);
+  });
+
   test('ends this browser’s session alone', async () => {
     const [here, there] = [await signedIn(), await signedIn()];
     await here.open('/auth/logout', { method: 'POST', body: new URLSearchParams() });
