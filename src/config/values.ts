@@ -79,9 +79,12 @@ export function smtpUrl() {
   });
 }
 
+const address = String.raw`[^\s<>@,;:"()]+@[\p{L}\p{N}-]+(\.[\p{L}\p{N}-]+)*`;
+const mailbox = new RegExp(String.raw`^([^<>@\p{Cc}]+ <${address}>|${address})$`, 'u');
+
 export function mailAddress() {
   return value('an address such as id@example.com or Example <id@example.com>', (text) =>
-    /^([^<>@\p{Cc}]+ <[^\s<>@]+@[^\s<>@]+>|[^\s<>@]+@[^\s<>@]+)$/u.test(text) ? text : undefined,
+    mailbox.test(text) ? text : undefined,
   );
 }
 

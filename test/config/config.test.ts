@@ -145,7 +145,7 @@ describe('a value of another kind is one problem, by name', () => {
     ['PKCE', ['none', 'off', 'true']],
     ['REFRESH_TOKEN_LEEWAY', ['3601', '-1', '10s']],
     ['SMTP_URL', ['mail.example.com:25', 'http://mail.example.com', 'smtp://']],
-    ['MAIL_FROM', ['nobody', 'a@b@c', 'A <a@b.c', 'A <a@b.c>\nBcc: x@y.z']],
+    ['MAIL_FROM', ['nobody', 'a@b@c', 'a@b,c', 'a@b..c', 'A <a@b.c', 'A <a@b.c>\nBcc: x@y.z']],
     ['TRUST_PROXY', ['true', '11', '-1', '0.0.0.0/0', '::/0', '10.0.0.0/33', '10.0.0', 'proxy.internal', 'loopback,']],
     ['TLS_CERT_FILE', [join(folder, 'missing.pem'), folder, keyFile]],
     ['TLS_KEY_FILE', [join(folder, 'missing.pem'), folder, certFile]],
