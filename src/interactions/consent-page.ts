@@ -20,7 +20,7 @@ const words: Record<string, Row> = {
   },
 };
 
-/** Long-lived access is never ticked for somebody; all else that is asked for is, unless it was refused before. */
+/** Long-lived access is never ticked for somebody, not even again; all else that is asked for is, unless it was refused. */
 const untickedScopes = new Set(['offline_access']);
 
 /** The consent page: every scope but the sign-in itself can be left out, and so can each single claim. */
@@ -30,8 +30,7 @@ export function consentPage(
   person: Person,
   place: { action: string; anotherAccountUrl: string },
 ): Pages['consent'] {
-  const ticked = (name: string, granted: string[] = [], refused: string[] = []) =>
-    granted.includes(name) || (!refused.includes(name) && !untickedScopes.has(name));
+  const ticked = (name: string, refused: string[] = []) => !refused.includes(name) && !untickedScopes.has(name);
   return {
     ...place,
     client,
@@ -49,7 +48,7 @@ export function consentPage(
         value: scope,
         title: words[scope]?.title ?? scope,
         detail: words[scope]?.detail(person.claims) ?? '',
-        checked: ticked(scope, remembered?.grantedScopes, remembered?.refusedScopes),
+        checked: ticked(scope, remembered?.refusedScopes),
         required: false,
       })),
     ],
@@ -57,7 +56,7 @@ export function consentPage(
       value: claim,
       title: `See your ${claim.replaceAll('_', ' ')}`,
       detail: text(person.claims[claim]) || address(person.claims[claim]) || 'You haven’t added one',
-      checked: ticked(claim, remembered?.grantedClaims, remembered?.refusedClaims),
+      checked: ticked(claim, remembered?.refusedClaims),
     })),
   };
 }

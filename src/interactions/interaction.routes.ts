@@ -36,9 +36,12 @@ export type InteractionDependencies = {
   rateLimit: RateLimit;
 };
 
+/** One ticked box of a form arrives as a text, several as an array. */
+const ticked = z.union([z.string().transform((name) => [name]), z.array(z.string())]);
+
 const ConsentForm = z.object({
-  scope: z.union([z.string().transform((scope) => [scope]), z.array(z.string())]).default([]),
-  claim: z.union([z.string().transform((claim) => [claim]), z.array(z.string())]).default([]),
+  scope: ticked.default([]),
+  claim: ticked.default([]),
   decision: z.enum(['allow', 'deny']).default('deny'),
 });
 

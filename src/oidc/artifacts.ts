@@ -6,20 +6,19 @@ import { sha256 } from '../lib/hash.ts';
 
 export type Payload = Record<string, unknown>;
 
+/** What the library stores under a model's name and a raw id. `expiresIn` is in seconds; undefined never expires. */
+type Artifact = { model: string; id: string; payload: Payload; expiresIn: number | undefined };
+
 /** The stored form of an id: a grant id is no credential, everything else is kept as SHA-256 only. */
 function storedId(model: string, id: string): string {
   return model === 'Grant' ? id : sha256(id);
 }
 
 /**
- * Inserts or replaces an artefact. `expiresIn` is in seconds; undefined never expires. The id is taken out of the
- * payload, and so is `consumed`, which has a column of its own that only `consumeArtifact` writes.
+ * Inserts or replaces an artefact. The id is taken out of the payload, and so is `consumed`, which has a column of its
+ * own that only `consumeArtifact` writes.
  */
-export async function upsertArtifact(
-  db: Database,
-  encryption: Encryption,
-  artifact: { model: string; id: string; payload: Payload; expiresIn: number | undefined },
-): Promise<void> {
+export async function upsertArtifact(db: Database, encryption: Encryption, artifact: Artifact): Promise<void> {
   const row = rowOf(encryption, artifact);
   const { model, id, consumedAt, ...columns } = row;
   await db
@@ -32,11 +31,7 @@ export async function upsertArtifact(
  * Inserts or replaces a grant. One that was not there begins with nothing: its id follows from session, account and
  * client, so what a request under way stored just after a revocation would come to life again with its successor.
  */
-export async function upsertGrant(
-  db: Database,
-  encryption: Encryption,
-  grant: { model: string; id: string; payload: Payload; expiresIn: number | undefined },
-): Promise<void> {
+export async function upsertGrant(db: Database, encryption: Encryption, grant: Artifact): Promise<void> {
   const row = rowOf(encryption, grant);
   const { model, id, consumedAt, ...columns } = row;
   await db.transaction(async (tx) => {
@@ -51,11 +46,7 @@ export async function upsertGrant(
 }
 
 /** Inserts an artefact that must be new. False when one with this id is there and has not expired. */
-export async function insertArtifact(
-  db: Database,
-  encryption: Encryption,
-  artifact: { model: string; id: string; payload: Payload; expiresIn: number | undefined },
-): Promise<boolean> {
+export async function insertArtifact(db: Database, encryption: Encryption, artifact: Artifact): Promise<boolean> {
   const { model, id, ...columns } = rowOf(encryption, artifact);
   const inserted = await db
     .insert(oidcGrants)
@@ -69,10 +60,7 @@ export async function insertArtifact(
   return inserted.length === 1;
 }
 
-function rowOf(
-  encryption: Encryption,
-  { model, id, payload, expiresIn }: { model: string; id: string; payload: Payload; expiresIn: number | undefined },
-): typeof oidcGrants.$inferInsert {
+function rowOf(encryption: Encryption, { model, id, payload, expiresIn }: Artifact): typeof oidcGrants.$inferInsert {
   const { jti, consumed, ...rest } = payload;
   const text = (value: unknown) => (typeof value === 'string' ? value : null);
   return {

@@ -110,6 +110,9 @@ describe('consent', () => {
     const request = await rp.start({ scope: 'openid offline_access', prompt: 'consent' });
     const page = await signIn(person, await person.open(request.url), ada);
     expect(readCheckboxes(page.html, 'scope')).toEqual({ offline_access: false });
+    await allow(person, page, ['offline_access']);
+    const again = await person.open((await rp.start({ scope: 'openid offline_access', prompt: 'consent' })).url);
+    expect(readCheckboxes(again.html, 'scope')).toEqual({ offline_access: false });
   });
 
   test('no is access_denied, and nothing is remembered', async () => {
