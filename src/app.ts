@@ -202,7 +202,7 @@ export async function createApp({ config, database, log }: AppDependencies): Pro
       draining = true;
     },
     async close() {
-      await background.settled();
+      await background.close();
       await bcrypt.close();
       await outbound.close();
     },

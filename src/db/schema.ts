@@ -7,6 +7,7 @@
  */
 import { sql } from 'drizzle-orm';
 import {
+  bigint,
   boolean,
   customType,
   index,
@@ -76,8 +77,79 @@ export const oidcClients = pgTable('oidc_clients', {
   registeredBy: text({ enum: ['open', 'token', 'operator'] }).notNull(),
   /** The operator's own application: no consent page. */
   firstParty: boolean().notNull().default(false),
+  /** The operator's words about the client to the APIs it calls: a claim of its access tokens. */
+  authorizationMetadata: jsonb().$type<Record<string, unknown>>(),
+  /** When a token was first issued to it; a client from dynamic registration that stays null is deleted in time. */
+  usedAt: instant(),
   createdAt: instant().notNull().defaultNow(),
   updatedAt: instant().notNull().defaultNow(),
+});
+
+/** APIs that access tokens are made for; `identifier` is the resource of RFC 8707 and the `aud` of the tokens. */
+export const apis = pgTable('apis', {
+  identifier: text().primaryKey(),
+  name: text().notNull(),
+  /** What a token may allow at this API: scope → what it means, in words for a person. */
+  scopes: jsonb().$type<Record<string, string>>().notNull().default({}),
+  tokenFormat: text({ enum: ['jwt', 'opaque'] })
+    .notNull()
+    .default('jwt'),
+  /** Of tokens in JWT form (RFC 9068). */
+  signingAlg: text({ enum: ['ES256', 'RS256', 'PS256', 'EdDSA'] })
+    .notNull()
+    .default('ES256'),
+  tokenLifetimeSeconds: integer().notNull(),
+  createdAt: instant().notNull().defaultNow(),
+  updatedAt: instant().notNull().defaultNow(),
+});
+
+/** What a client may do at an API: the scopes it may ask for, and whether it is the API's own side and may introspect. */
+export const clientApis = pgTable(
+  'client_apis',
+  {
+    clientId: text()
+      .notNull()
+      .references(() => oidcClients.clientId, { onDelete: 'cascade' }),
+    apiIdentifier: text()
+      .notNull()
+      .references(() => apis.identifier, { onDelete: 'cascade' }),
+    scopes: text().array().notNull().default([]),
+    mayIntrospect: boolean().notNull().default(false),
+  },
+  (t) => [primaryKey({ columns: [t.clientId, t.apiIdentifier] }), index('client_apis_api').on(t.apiIdentifier)],
+);
+
+/** RFC 8693: which client may turn a token for one API into a token for another, and in whose name it then acts. */
+export const tokenExchangePermissions = pgTable(
+  'token_exchange_permissions',
+  {
+    clientId: text()
+      .notNull()
+      .references(() => oidcClients.clientId, { onDelete: 'cascade' }),
+    subjectApi: text()
+      .notNull()
+      .references(() => apis.identifier, { onDelete: 'cascade' }),
+    targetApi: text()
+      .notNull()
+      .references(() => apis.identifier, { onDelete: 'cascade' }),
+    mode: text({ enum: ['impersonation', 'delegation'] }).notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.clientId, t.subjectApi, t.targetApi, t.mode] })],
+);
+
+/** RFC 9396: the types of authorization details that clients may send, and the members that each may have. */
+export const authorizationDetailsTypes = pgTable('authorization_details_types', {
+  type: text().primaryKey(),
+  /** The API whose tokens carry such details. */
+  apiIdentifier: text()
+    .notNull()
+    .references(() => apis.identifier, { onDelete: 'cascade' }),
+  /** What the consent page says of it. */
+  title: text().notNull(),
+  /** Values that `actions` may have; empty forbids the member. */
+  actions: text().array().notNull().default([]),
+  /** Names of further members, shown to the person as they are. */
+  fields: text().array().notNull().default([]),
 });
 
 /** A client's logo, copied once through the guarded fetch and served from this origin. */
@@ -116,6 +188,9 @@ export const consents = pgTable(
     refusedScopes: text().array().notNull().default([]),
     grantedClaims: text().array().notNull().default([]),
     refusedClaims: text().array().notNull().default([]),
+    /** API identifier → scopes. */
+    grantedApiScopes: jsonb().$type<Record<string, string[]>>().notNull().default({}),
+    refusedApiScopes: jsonb().$type<Record<string, string[]>>().notNull().default({}),
     createdAt: instant().notNull().defaultNow(),
     updatedAt: instant().notNull().defaultNow(),
   },
@@ -195,15 +270,66 @@ export const oidcInteraction = pgTable(
   (t) => [index('oidc_interaction_expires_at').on(t.expiresAt)],
 );
 
+/** Logout tokens still to be delivered (OIDC Back-Channel Logout 1.0), stored with the end of the session they tell of. */
+export const backchannelLogouts = pgTable(
+  'backchannel_logouts',
+  {
+    id: text().primaryKey(),
+    clientId: text()
+      .notNull()
+      .references(() => oidcClients.clientId, { onDelete: 'cascade' }),
+    accountId: text().notNull(),
+    sid: text(),
+    attempts: integer().notNull().default(0),
+    /** Also the end of the lease of whoever is delivering it. */
+    nextAttemptAt: instant().notNull(),
+    createdAt: instant().notNull().defaultNow(),
+  },
+  (t) => [index('backchannel_logouts_next_attempt_at').on(t.nextAttemptAt)],
+);
+
+/** The key ring: `next` is published and does not sign yet, `current` signs, `retired` only verifies, `revoked` is gone. */
 export const signingKeys = pgTable('signing_keys', {
   /** RFC 7638 thumbprint. */
   kid: text().primaryKey(),
   alg: text().notNull(),
-  state: text({ enum: ['next', 'current', 'retired'] }).notNull(),
+  state: text({ enum: ['next', 'current', 'retired', 'revoked'] }).notNull(),
   publicJwk: jsonb().$type<Record<string, unknown>>().notNull(),
-  privateJwkEncrypted: text().notNull(),
+  /** Null once revoked. */
+  privateJwkEncrypted: text(),
   createdAt: instant().notNull().defaultNow(),
+  /** When it began to sign. */
+  activatedAt: instant(),
+  /** When it stopped to sign, … */
+  retiredAt: instant(),
+  /** … and when the last token it signed has expired. */
+  publishedUntil: instant(),
 });
+
+/**
+ * What happened to accounts, clients, tokens and keys: one row an event, never changed. No secret and no token is ever
+ * among the details.
+ */
+export const auditEvents = pgTable(
+  'audit_events',
+  {
+    id: bigint({ mode: 'number' }).primaryKey().generatedAlwaysAsIdentity(),
+    at: instant().notNull().defaultNow(),
+    event: text().notNull(),
+    accountId: text(),
+    clientId: text(),
+    sessionUid: text(),
+    address: text(),
+    userAgent: text(),
+    requestId: text(),
+    details: jsonb().$type<Record<string, unknown>>().notNull().default({}),
+  },
+  (t) => [
+    index('audit_events_at').on(t.at),
+    index('audit_events_account_id').on(t.accountId).where(sql`${t.accountId} is not null`),
+    index('audit_events_client_id').on(t.clientId).where(sql`${t.clientId} is not null`),
+  ],
+);
 
 /** Fixed-window counters: rate limits and failures, shared by every instance. `key` never holds an address in clear. */
 export const throttles = pgTable(

@@ -1,0 +1,26 @@
+import type { Request, Response } from 'express';
+import type { Database } from '../db/database.ts';
+import { auditEvents } from '../db/schema.ts';
+import { requestId } from '../http/request-log.ts';
+import type { AuditEvent, AuditSource } from './events.ts';
+
+const maxUserAgentLength = 300;
+
+/** Writes an event; in the transaction of the change when `db` is one. */
+export async function record(db: Database, { event, source = {}, details = {}, ...about }: AuditEvent): Promise<void> {
+  await db.insert(auditEvents).values({
+    event,
+    accountId: about.accountId ?? null,
+    clientId: about.clientId ?? null,
+    sessionUid: about.sessionUid ?? null,
+    address: source.address ?? null,
+    userAgent: source.userAgent?.slice(0, maxUserAgentLength) ?? null,
+    requestId: source.requestId ?? null,
+    details,
+  });
+}
+
+/** Where a request came from, as far as trusted proxies tell. */
+export function auditSource(req: Pick<Request, 'ip' | 'headers'>, res: Pick<Response, 'locals'>): AuditSource {
+  return { address: req.ip, userAgent: req.headers['user-agent'], requestId: requestId(res as Response) };
+}
