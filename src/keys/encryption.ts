@@ -9,7 +9,11 @@ export type Encryption = {
   encrypt(plain: string, purpose: string): string;
   /** Opens what `encrypt` made with any of the configured keys. Throws `DecryptionError`. */
   decrypt(sealed: string, purpose: string): string;
+  /** Which key opens a sealed text: the first, one of the older ones, or none that is configured. */
+  sealedBy(sealed: string): SealedBy;
 };
+
+export type SealedBy = 'first' | 'older' | 'unknown';
 
 export class DecryptionError extends Error {
   constructor(message: string, options?: ErrorOptions) {
@@ -50,6 +54,11 @@ export function createEncryption(keys: readonly Buffer[]): Encryption {
       } catch (cause) {
         throw new DecryptionError('the sealed text was changed or belongs to something else', { cause });
       }
+    },
+    sealedBy(sealed) {
+      const [, keyId] = sealed.split('.');
+      if (keyId === current.id) return 'first';
+      return ring.some(({ id }) => id === keyId) ? 'older' : 'unknown';
     },
   };
 }

@@ -4,9 +4,11 @@ import { providerSecrets } from '../db/schema.ts';
 import { randomToken } from '../lib/random.ts';
 import type { Encryption } from './encryption.ts';
 
+export const providerSecretPurpose = (name: string) => `provider-secret:${name}`;
+
 /** A random secret under `name`, made once and then the same for ever and on every instance. */
 export async function loadProviderSecret(db: Database, encryption: Encryption, name: string): Promise<string> {
-  const purpose = `provider-secret:${name}`;
+  const purpose = providerSecretPurpose(name);
   await db
     .insert(providerSecrets)
     .values({ name, valueEncrypted: encryption.encrypt(randomToken(), purpose) })

@@ -1,88 +1,66 @@
-import { createPrivateKey } from 'node:crypto';
-import { asc, sql } from 'drizzle-orm';
-import { calculateJwkThumbprint, exportJWK, generateKeyPair, type JWK } from 'jose';
+import type { JWK } from 'jose';
 import type { Database } from '../db/database.ts';
-import { signingKeys } from '../db/schema.ts';
 import { DecryptionError, type Encryption } from './encryption.ts';
+import { type KeyAlgorithm, type KeyPair, keyAlgorithms, readPem } from './key-pairs.ts';
+import { fillRing, keyPurpose, lacks, type RingKey, ringKeys } from './key-ring.ts';
 
-/** RS256 because every client can verify it and it is the default of OpenID Connect; ES256 because it is small and fast. */
-const generatedAlgorithms = ['RS256', 'ES256'] as const;
-
-const purpose = (kid: string) => `signing-key:${kid}`;
-
-/** A private JWK with `kid` (RFC 7638 thumbprint), `alg` and `use: sig`. */
-export type SigningKey = JWK & { kid: string; alg: string };
+/** A private JWK with `kid` and `use: sig`. An RSA key names no `alg`, since it signs RS256 and PS256. */
+export type SigningKey = JWK & { kid: string };
 
 /**
- * All signing keys, the one that signs first for each algorithm. A key brought from outside (`pem`) signs for its
- * algorithm and is not stored; for the algorithms it does not cover keys are made once and kept encrypted, so that
- * tokens verify after a restart and on every instance. Throws when the stored keys cannot be opened.
+ * All published keys, the one that signs first for each algorithm. A key brought from outside (`pem`) signs for its
+ * algorithm and is not stored; the ring serves the others, and is begun when it is empty. An RSA key takes its time, so
+ * the one that is to wait is left to `tendRing`.
+ * @throws {DecryptionError} when the stored keys cannot be opened
  */
 export async function loadSigningKeys(
   db: Database,
   encryption: Encryption,
   pem: string | undefined,
 ): Promise<SigningKey[]> {
-  const brought = pem === undefined ? [] : [await importSigningKey(pem)];
-  const stored = await readStoredKeys(db, encryption);
-  const covered = new Set([...brought, ...stored].map(({ alg }) => alg));
-  const missing = generatedAlgorithms.filter((alg) => !covered.has(alg));
-  const keys = missing.length > 0 ? await generateMissingKeys(db, encryption, missing) : stored;
-  const kids = new Set(brought.map(({ kid }) => kid));
-  return [...brought, ...keys.filter(({ kid }) => !kids.has(kid))];
+  const brought = await readBroughtKey(pem);
+  const algorithms = ringAlgorithms(brought);
+  let keys = await ringKeys(db);
+  if (lacks(keys, algorithms).some(({ state }) => state === 'current')) {
+    await fillRing(db, encryption, algorithms, ({ alg, state }) => state === 'current' || alg !== 'RS256');
+    keys = await ringKeys(db);
+  }
+  const stored = published(keys, brought).map((key) => asSigningKey(open(encryption, key), key.alg));
+  return brought ? [asSigningKey(brought.privateJwk, brought.alg), ...stored] : stored;
 }
 
-/** Reads a PKCS#8 PEM, RSA (used with RS256) or EC P-256 (ES256), as a signing key. */
-async function importSigningKey(pem: string): Promise<SigningKey> {
-  const key = createPrivateKey(pem);
-  return asSigningKey(await exportJWK(key), key.asymmetricKeyType === 'rsa' ? 'RS256' : 'ES256');
+/** The `kid` of every key that `loadSigningKeys` would answer, in its order, without opening any. */
+export async function signingKeyIds(db: Database, pem: string | undefined): Promise<string[]> {
+  const brought = await readBroughtKey(pem);
+  const stored = published(await ringKeys(db), brought).map(({ kid }) => kid);
+  return brought ? [brought.kid, ...stored] : stored;
 }
 
-async function asSigningKey(jwk: JWK, alg: string): Promise<SigningKey> {
-  return { ...jwk, alg, use: 'sig', kid: await calculateJwkThumbprint(jwk) };
+/** The key in JWKS_PRIVATE_KEY, whose text the configuration has checked. */
+export async function readBroughtKey(pem: string | undefined): Promise<KeyPair | undefined> {
+  return pem === undefined ? undefined : readPem(pem);
 }
 
-async function readStoredKeys(db: Database, encryption: Encryption): Promise<SigningKey[]> {
-  const rows = await db.select().from(signingKeys).orderBy(asc(signingKeys.createdAt));
-  return rows.map(({ kid, privateJwkEncrypted }) => {
-    try {
-      return JSON.parse(encryption.decrypt(privateJwkEncrypted, purpose(kid))) as SigningKey;
-    } catch (cause) {
-      throw new DecryptionError(
-        'The signing keys in the database cannot be opened: OIDC_ENCRYPTION_KEY is not the key they were stored under.',
-        { cause },
-      );
-    }
-  });
+/** The algorithms whose keys are made and rotated here. */
+export function ringAlgorithms(brought: KeyPair | undefined): KeyAlgorithm[] {
+  return keyAlgorithms.filter((alg) => alg !== brought?.alg);
 }
 
-/** Two instances starting together take turns, and the second finds the first one's keys. */
-async function generateMissingKeys(
-  db: Database,
-  encryption: Encryption,
-  algorithms: readonly string[],
-): Promise<SigningKey[]> {
-  return db.transaction(async (tx) => {
-    await tx.execute(sql`select pg_advisory_xact_lock(hashtext('latchkey:signing-keys'))`);
-    const existing = await readStoredKeys(tx, encryption);
-    const present = new Set(existing.map(({ alg }) => alg));
-    for (const alg of algorithms.filter((algorithm) => !present.has(algorithm))) {
-      const { privateKey } = await generateKeyPair(alg, { extractable: true, modulusLength: 2048 });
-      const key = await asSigningKey(await exportJWK(privateKey), alg);
-      await tx.insert(signingKeys).values({
-        kid: key.kid,
-        alg,
-        state: 'current',
-        publicJwk: publicPart(key),
-        privateJwkEncrypted: encryption.encrypt(JSON.stringify(key), purpose(key.kid)),
-      });
-      existing.push(key);
-    }
-    return existing;
-  });
+function published(keys: readonly RingKey[], brought: KeyPair | undefined): RingKey[] {
+  return keys.filter(({ kid, state }) => state !== 'revoked' && kid !== brought?.kid);
 }
 
-function publicPart(key: SigningKey): Record<string, unknown> {
-  const { d, p, q, dp, dq, qi, ...rest } = key;
-  return rest;
+function open(encryption: Encryption, { kid, privateJwkEncrypted }: RingKey): JWK {
+  try {
+    return JSON.parse(encryption.decrypt(privateJwkEncrypted ?? '', keyPurpose(kid))) as JWK;
+  } catch (cause) {
+    throw new DecryptionError(
+      'The signing keys in the database cannot be opened: OIDC_ENCRYPTION_KEY is not the key they were stored under.',
+      { cause },
+    );
+  }
+}
+
+function asSigningKey({ alg: _, ...jwk }: JWK, alg: string): SigningKey {
+  return { ...jwk, ...(alg !== 'RS256' && { alg }) } as SigningKey;
 }

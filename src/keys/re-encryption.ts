@@ -1,0 +1,72 @@
+/** Rotation of OIDC_ENCRYPTION_KEY: what lasts and is sealed by an older key of the list is sealed again by the first. */
+import { and, eq, isNotNull } from 'drizzle-orm';
+import { record } from '../audit/record.ts';
+import type { Database } from '../db/database.ts';
+import { providerSecrets, signingKeys } from '../db/schema.ts';
+import type { Encryption } from './encryption.ts';
+import { keyPurpose, takeTurn } from './key-ring.ts';
+import { providerSecretPurpose } from './provider-secret.ts';
+
+/** A sealed text that is kept for longer than an hour, and how to replace it unless it was changed in between. */
+type Sealed = { text: string; purpose: string; replace: (db: Database, text: string) => Promise<unknown> };
+
+/**
+ * Seals again what an older key sealed. Answers how many texts were, and how many there are that no configured key
+ * opens: those are left as they are. Safe at any time and in several instances at once.
+ */
+export async function reEncrypt(
+  db: Database,
+  encryption: Encryption,
+): Promise<{ reEncrypted: number; unreadable: number }> {
+  return db.transaction(async (tx) => {
+    await takeTurn(tx);
+    const sealed = await findSealed(tx);
+    const old = sealed.filter(({ text }) => encryption.sealedBy(text) === 'older');
+    for (const { text, purpose, replace } of old) {
+      await replace(tx, encryption.encrypt(encryption.decrypt(text, purpose), purpose));
+    }
+    if (old.length > 0) await record(tx, { event: 'keys.re-encrypted', details: { count: old.length } });
+    const unreadable = sealed.filter(({ text }) => encryption.sealedBy(text) === 'unknown').length;
+    return { reEncrypted: old.length, unreadable };
+  });
+}
+
+/** How many lasting texts besides the signing keys an older key sealed. */
+export async function countOldSecrets(db: Database, encryption: Encryption): Promise<number> {
+  return (await sealedSecrets(db)).filter(({ text }) => encryption.sealedBy(text) === 'older').length;
+}
+
+async function findSealed(db: Database): Promise<Sealed[]> {
+  return [...(await sealedSigningKeys(db)), ...(await sealedSecrets(db))];
+}
+
+async function sealedSigningKeys(db: Database): Promise<Sealed[]> {
+  const { kid, privateJwkEncrypted } = signingKeys;
+  const rows = await db
+    .select({ kid, text: privateJwkEncrypted })
+    .from(signingKeys)
+    .where(isNotNull(privateJwkEncrypted));
+  return rows.map((row) => ({
+    text: row.text ?? '',
+    purpose: keyPurpose(row.kid),
+    replace: (tx, text) =>
+      tx
+        .update(signingKeys)
+        .set({ privateJwkEncrypted: text })
+        .where(and(eq(kid, row.kid), eq(privateJwkEncrypted, row.text ?? ''))),
+  }));
+}
+
+async function sealedSecrets(db: Database): Promise<Sealed[]> {
+  const { name, valueEncrypted } = providerSecrets;
+  const rows = await db.select().from(providerSecrets);
+  return rows.map((row) => ({
+    text: row.valueEncrypted,
+    purpose: providerSecretPurpose(row.name),
+    replace: (tx, text) =>
+      tx
+        .update(providerSecrets)
+        .set({ valueEncrypted: text })
+        .where(and(eq(name, row.name), eq(valueEncrypted, row.valueEncrypted))),
+  }));
+}
