@@ -1,7 +1,12 @@
 import type { Command } from 'commander';
-import { createInitialAccessToken } from '../clients/initial-access-tokens.ts';
+import {
+  createInitialAccessToken,
+  type InitialAccessToken,
+  listInitialAccessTokens,
+  revokeInitialAccessToken,
+} from '../clients/initial-access-tokens.ts';
 import { withDatabase } from './database.ts';
-import { count, print, printJson } from './output.ts';
+import { count, epochSeconds, formatDate, formatTable, print, printJson } from './output.ts';
 
 const dayMs = 24 * 60 * 60 * 1000;
 
@@ -9,7 +14,7 @@ const dayMs = 24 * 60 * 60 * 1000;
 export function addRegistrationTokens(program: Command): void {
   const tokens = program
     .command('registration-tokens')
-    .description('who may register clients with POST /clients when CLIENT_REGISTRATION is token');
+    .description('who may register clients when CLIENT_REGISTRATION is token');
   tokens
     .command('create')
     .description('make an initial access token and print it, this once')
@@ -26,6 +31,19 @@ Example:
     -d '{"client_name":"My app","redirect_uris":["https://app.example.com/callback"]}'`,
     )
     .action(create);
+  tokens
+    .command('list')
+    .description('list the tokens that were made, the oldest first; the tokens themselves are not kept')
+    .option('--json', 'print an array of {"id", "label", "uses_left", "expires_at", "created_at"}')
+    .addHelpText('after', '\nExample:\n  npm run latchkey -- registration-tokens list')
+    .action(list);
+  tokens
+    .command('revoke')
+    .description('make a token useless; clients that were registered with it stay')
+    .argument('<id>', 'as list shows it')
+    .option('--json', 'print {"revoked": id}')
+    .addHelpText('after', '\nExample:\n  npm run latchkey -- registration-tokens revoke 5e884898')
+    .action(revoke);
 }
 
 async function create(options: { uses: number; days: number; label?: string; json?: true }): Promise<void> {
@@ -33,10 +51,42 @@ async function create(options: { uses: number; days: number; label?: string; jso
   const expiresAt = new Date(Date.now() + days * dayMs);
   await withDatabase(async (db) => {
     const token = await createInitialAccessToken(db, { uses, expiresAt, ...(label !== undefined && { label }) });
-    if (options.json) printJson({ token, uses, expires_at: Math.floor(expiresAt.getTime() / 1000) });
+    if (options.json) printJson({ token, uses, expires_at: epochSeconds(expiresAt) });
     else
       print(
         `Initial access token, shown this once, for ${uses} registration(s) until ${expiresAt.toISOString()}:\n${token}`,
       );
   });
+}
+
+async function list({ json }: { json?: true }): Promise<void> {
+  const tokens = await withDatabase(listInitialAccessTokens);
+  if (json) return printJson(tokens.map(toJson));
+  if (tokens.length === 0)
+    return print('No tokens yet. Make one with `npm run latchkey -- registration-tokens create`.');
+  const rows = tokens.map(({ id, label, usesLeft, expiresAt, createdAt }) => [
+    id,
+    label ?? undefined,
+    usesLeft === null ? 'any' : String(usesLeft),
+    expiresAt?.toISOString() ?? 'never',
+    formatDate(createdAt),
+  ]);
+  print(formatTable(['id', 'label', 'uses left', 'expires', 'since'], rows));
+}
+
+function toJson({ id, label, usesLeft, expiresAt, createdAt }: InitialAccessToken): Record<string, unknown> {
+  return {
+    id,
+    label,
+    uses_left: usesLeft,
+    expires_at: expiresAt && epochSeconds(expiresAt),
+    created_at: epochSeconds(createdAt),
+  };
+}
+
+async function revoke(id: string, { json }: { json?: true }): Promise<void> {
+  const revoked = await withDatabase((db) => revokeInitialAccessToken(db, id.toLowerCase()));
+  if (!revoked) throw new Error(`There is no token ${id}.`);
+  if (json) printJson({ revoked: id });
+  else print(`Revoked ${id}.`);
 }

@@ -2,6 +2,7 @@ import type { ClientMetadata } from '../db/schema.ts';
 import { needsSecret } from './client-metadata.ts';
 import { placeholderSecret } from './client-secret.ts';
 import type { Client } from './clients.ts';
+import { isUnused } from './unused-clients.ts';
 
 /** What the consent page shows anyone. */
 export function publicFacts({ clientId, metadata }: Client): ClientMetadata {
@@ -14,21 +15,27 @@ export function fullMetadata({ clientId, metadata, createdAt }: Client): ClientM
   return { client_id: clientId, client_id_issued_at: Math.floor(createdAt.getTime() / 1000), ...metadata };
 }
 
-/** The client as the protocol library's model `Client` reads it; nothing in it changes while the client does not. */
+/** Keys fetched from a `jwks_uri` are used no longer than this, so that one taken from there stops working. */
+const keysLastMs = 10 * 60 * 1000;
+
+/** The client as the protocol library's model `Client` reads it. While it stays the same, so do the keys that were fetched for it. */
 export function libraryPayload(client: Client): ClientMetadata {
-  const { clientId, metadata, firstParty } = client;
+  const { clientId, metadata, firstParty, authorizationMetadata } = client;
   return {
     ...metadata,
     client_id: clientId,
     ...(needsSecret(metadata) && { client_secret: placeholderSecret }),
     first_party: firstParty,
+    ...(authorizationMetadata && { authorization_metadata: authorizationMetadata }),
     unverified: isUnverified(client),
+    ...(isUnused(client) && { unused: true }),
+    ...(metadata.jwks_uri !== undefined && { keys_as_of: Math.floor(Date.now() / keysLastMs) }),
   };
 }
 
-/** Nobody vouches for it: registered by whoever came along (RFC 9700 §4.11.2). */
+/** Nobody vouches for it: registered by whoever came along, or a document anywhere (RFC 9700 §4.11.2). */
 export function isUnverified({ registeredBy, firstParty }: Client): boolean {
-  return registeredBy === 'open' && !firstParty;
+  return (registeredBy === 'open' || registeredBy === 'document') && !firstParty;
 }
 
 /** The bcrypt hashes of the secrets that are good now: the current one, and the one before in its time of grace. */

@@ -3,10 +3,12 @@
  * protects people who will see this client's name, links and redirects (RFC 7591 §5, RFC 9700 §4.11.2).
  */
 import type { ClientMetadata } from '../db/schema.ts';
-import { isPlainText } from '../http/body.ts';
+import { isVisibleText } from '../http/body.ts';
 import { HttpError, type Issue } from '../http/errors.ts';
 import { OutboundError } from '../http/outbound.ts';
+import { certificateNameIssues } from './certificate-metadata.ts';
 import { placeholderSecret } from './client-secret.ts';
+import { fapiIssues, withFapiProfile } from './fapi-metadata.ts';
 import { isLoopback, redirectUriProblem, webUriProblem } from './redirect-uris.ts';
 
 export type MetadataDependencies = {
@@ -53,7 +55,7 @@ function checkMetadata(body: unknown, production: boolean): ClientMetadata {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
     throw new HttpError(400, 'invalid_client_metadata', 'Send the client metadata as a JSON object.');
   }
-  const metadata = withoutAssigned(body as ClientMetadata);
+  const metadata = withFapiProfile(withoutAssigned(body as ClientMetadata));
   if (metadata.software_statement !== undefined) {
     throw new HttpError(400, 'unapproved_software_statement', 'Software statements are not accepted here.');
   }
@@ -62,6 +64,8 @@ function checkMetadata(body: unknown, production: boolean): ClientMetadata {
     ...displayIssues(metadata, production),
     ...keyIssues(metadata, production),
     ...grantIssues(metadata),
+    ...fapiIssues(metadata),
+    ...certificateNameIssues(metadata),
   ];
   if (!isStorable(metadata))
     issues.push({ path: '', message: 'the metadata contains characters that cannot be stored' });
@@ -81,7 +85,9 @@ function withoutAssigned(metadata: ClientMetadata): ClientMetadata {
 /** Metadata that the server assigns, or that says who vouches for the client; never taken from a request. */
 const assigned = new Set([
   ...['client_id', 'client_id_issued_at', 'client_secret', 'client_secret_expires_at'],
-  ...['registration_access_token', 'registration_client_uri', 'first_party', 'unverified'],
+  ...['registration_access_token', 'registration_client_uri', 'first_party', 'unverified', 'unused'],
+  'authorization_metadata',
+  'keys_as_of',
 ]);
 
 function refusal(first: Issue, issues: Issue[]): HttpError {
@@ -126,13 +132,10 @@ function nameProblem(name: unknown): string | undefined {
   if (name === undefined) return undefined;
   if (typeof name !== 'string') return 'must be a string';
   if ([...name].length > maxNameLength) return `must have at most ${maxNameLength} characters`;
-  if (!isPlainText(name) || invisible.test(name)) return 'must not contain control or invisible characters';
+  if (!isVisibleText(name)) return 'must not contain control or invisible characters';
   if (name.trim() === '') return 'must not be blank';
   return undefined;
 }
-
-/** Format characters turn text round or hide in it; the two joiners that scripts and emoji need apart. */
-const invisible = /(?![\u200c\u200d])[\p{Cf}\p{Co}\p{Zl}\p{Zp}]/u;
 
 /** Addresses that this server asks itself must not be open to change on the way; keys must be public ones. */
 function keyIssues(metadata: ClientMetadata, production: boolean): Issue[] {
@@ -159,12 +162,14 @@ function isPublicKey(key: unknown): boolean {
   return typeof key === 'object' && key !== null && !privateMembers.some((member) => Object.hasOwn(key, member));
 }
 
-/** RFC 6749 §4.4: client credentials are for clients that have some. */
+/** RFC 6749 §4.4: client credentials are for clients that have some, and so is what they turn other tokens into. */
 function grantIssues({ grant_types, token_endpoint_auth_method }: ClientMetadata): Issue[] {
-  const open = token_endpoint_auth_method === 'none';
-  const asked = Array.isArray(grant_types) && grant_types.includes('client_credentials');
-  return issue('grant_types', open && asked ? 'must not include client_credentials for a public client' : undefined);
+  if (token_endpoint_auth_method !== 'none' || !Array.isArray(grant_types)) return [];
+  const refused = grant_types.find((grant) => confidentialGrants.includes(grant));
+  return issue('grant_types', refused && `must not include ${refused} for a public client`);
 }
+
+const confidentialGrants = ['client_credentials', 'urn:ietf:params:oauth:grant-type:token-exchange'];
 
 function issue(path: string, message: string | undefined): Issue[] {
   return message === undefined ? [] : [{ path, message }];

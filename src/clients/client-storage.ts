@@ -1,42 +1,41 @@
+import type { AuditSource } from '../audit/events.ts';
 import type { Database } from '../db/database.ts';
-import { type ClientMetadata, oidcClients } from '../db/schema.ts';
+import type { ClientMetadata } from '../db/schema.ts';
 import type { Bcrypt } from '../lib/bcrypt-pool.ts';
 import { libraryPayload, secretHashes } from './client-facts.ts';
-import { createSecretVerifier, placeholderSecret } from './client-secret.ts';
-import { deleteClient, findClient } from './clients.ts';
+import { createSecretVerifier } from './client-secret.ts';
+import { type Client, findClient } from './clients.ts';
+import type { FindDocumentClient } from './document-clients.ts';
+import { isDocumentAddress } from './metadata-document.ts';
+import { markClientUsed } from './unused-clients.ts';
 
-/** How the protocol library finds, stores and authenticates clients. Secrets leave its hands as bcrypt only. */
-export function createClientStorage({ db, bcrypt }: { db: Database; bcrypt: Bcrypt }) {
+export type ClientStorageDependencies = {
+  db: Database;
+  bcrypt: Bcrypt;
+  production: boolean;
+  /** Absent where client ID metadata documents are off: their clients are then none. */
+  findDocumentClient?: FindDocumentClient | undefined;
+};
+
+/** How the protocol library finds and authenticates clients. It never stores any: both doors of registration are ours. */
+export function createClientStorage(dependencies: ClientStorageDependencies) {
+  const { db, bcrypt, findDocumentClient } = dependencies;
   const verifier = createSecretVerifier({ bcrypt });
+
+  async function findUsable(clientId: string, source: AuditSource | undefined): Promise<Client | undefined> {
+    if (findDocumentClient && isDocumentAddress(clientId, dependencies)) return findDocumentClient(clientId, source);
+    const client = await findClient(db, clientId);
+    return client?.registeredBy === 'document' ? undefined : client;
+  }
+
   return {
-    async find(clientId: string): Promise<ClientMetadata | undefined> {
-      const client = await findClient(db, clientId);
+    /** `source`, when the client itself is asking. Throws `HttpError` for a document that cannot be had or is refused. */
+    async find(clientId: string, source?: AuditSource): Promise<ClientMetadata | undefined> {
+      const client = await findUsable(clientId, source);
       return client && libraryPayload(client);
     },
 
-    async upsert(clientId: string, payload: ClientMetadata): Promise<void> {
-      const { client_id, client_secret, client_secret_expires_at, client_id_issued_at, ...rest } = payload;
-      const { first_party, unverified, ...metadata } = rest;
-      const isNew = typeof client_secret === 'string' && client_secret !== placeholderSecret;
-      const values = {
-        metadata,
-        ...(isNew && { secretHash: await bcrypt.hash(client_secret) }),
-        ...(client_secret === undefined && {
-          secretHash: null,
-          previousSecretHash: null,
-          previousSecretExpiresAt: null,
-        }),
-        updatedAt: new Date(),
-      };
-      await db
-        .insert(oidcClients)
-        .values({ clientId, registeredBy: 'open', ...values })
-        .onConflictDoUpdate({ target: oidcClients.clientId, set: values });
-    },
-
-    async destroy(clientId: string): Promise<void> {
-      await deleteClient(db, clientId);
-    },
+    markUsed: (clientId: string): Promise<void> => markClientUsed(db, clientId),
 
     /** True when `presented` is a secret of the client that is good now. Throws `BusyError`. */
     async verifySecret(clientId: string, presented: string): Promise<boolean> {

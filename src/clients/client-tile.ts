@@ -15,6 +15,7 @@ export function createClientTiles({ db, refreshLogo }: { db: Database; refreshLo
       logoUrl: await logoPath(db, client, refreshLogo),
       uri: text(client_uri),
       host: hostOf(redirect_uris[0]),
+      documentHost: client.registeredBy === 'document' ? hostOf(clientId) : undefined,
       policyUri: text(policy_uri),
       tosUri: text(tos_uri),
       unverified: isUnverified(client),

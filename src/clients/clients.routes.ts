@@ -1,12 +1,14 @@
 import cors from 'cors';
-import { type NextFunction, type Request, type Response, Router } from 'express';
+import { type NextFunction, type Request, type RequestHandler, type Response, Router } from 'express';
 import { z } from 'zod';
+import { auditSource } from '../audit/record.ts';
 import type { Database } from '../db/database.ts';
 import { parse, readJson } from '../http/body.ts';
 import { HttpError, notFound } from '../http/errors.ts';
 import { memoryRateLimit, type RateLimit } from '../http/rate-limit.ts';
 import { noteOutcome } from '../http/request-log.ts';
 import { noStore } from '../http/security-headers.ts';
+import { wrongMethod } from '../http/wrong-method.ts';
 import { equalInConstantTime, sha256 } from '../lib/hash.ts';
 import { fullMetadata, publicFacts } from './client-facts.ts';
 import {
@@ -38,9 +40,12 @@ type ClientRequest = Request<{ client_id: string }>;
 const maxGraceSeconds = 30 * 24 * 60 * 60;
 const Rotation = z.object({ grace_seconds: z.number().int().min(0).max(maxGraceSeconds).default(0) });
 
-/** Dynamic client registration (RFC 7591) and its management (RFC 7592), and the logo that pages show. */
+/** The two doors to one service. What is registered through either is managed through both. */
+const doors = ['/clients', '/oidc/reg'];
+
+/** Dynamic client registration (RFC 7591) and its management (RFC 7592), and what pages show of a client. */
 export function clientRoutes(dependencies: ClientRoutesDependencies): Router {
-  const { db, rateLimit, origin, clientRegistration, allowedOrigins, refreshLogo } = dependencies;
+  const { db, origin, clientRegistration, allowedOrigins, refreshLogo } = dependencies;
   const fromOtherOrigins = cors({
     origin: [...allowedOrigins],
     methods: ['GET', 'POST', 'PUT', 'DELETE'],
@@ -48,17 +53,31 @@ export function clientRoutes(dependencies: ClientRoutesDependencies): Router {
     exposedHeaders: ['WWW-Authenticate', 'Retry-After'],
     maxAge: 3600,
   });
+  const registrations = dependencies.rateLimit('clients', 30);
   const wrongTokens = memoryRateLimit(60, { failuresOnly: true });
   const managed = [wrongTokens, requireRegistrationToken];
   const router = Router();
 
-  router.use('/clients', fromOtherOrigins, neverStored);
-  router.post('/clients', rateLimit('clients', 30), requireRegistrationAllowed, readJson, register);
-  router.get('/clients/:client_id', wrongTokens, showClient);
-  router.put('/clients/:client_id', managed, readJson, replaceClient);
-  router.delete('/clients/:client_id', managed, removeClient);
-  router.post('/clients/:client_id/secret', managed, readJson, renewSecret);
+  router.use(doors, fromOtherOrigins, neverStored);
+  router.get('/clients/:client_id', showPublicFacts);
   router.get('/clients/:client_id/logo', showLogo);
+  for (const path of doors) {
+    const door = Router();
+    door.post('/', registrations, requireRegistrationAllowed, readJson, register);
+    door.get('/:client_id', managed, showClient);
+    door.put('/:client_id', managed, readJson, replaceClient);
+    door.delete('/:client_id', managed, removeClient);
+    door.post('/:client_id/secret', managed, readJson, renewSecret);
+    router.use(path, through(path), door, wrongMethod(door));
+  }
+
+  /** A client is told to come back through the door that it came by. */
+  function through(path: string): RequestHandler {
+    return (_req, res, next) => {
+      res.locals.door = path;
+      next();
+    };
+  }
 
   function neverStored(_req: Request, res: Response, next: NextFunction): void {
     noStore(res);
@@ -79,27 +98,22 @@ export function clientRoutes(dependencies: ClientRoutesDependencies): Router {
 
   async function register(req: Request, res: Response): Promise<void> {
     const token = bearerToken(req);
-    const { client, clientSecret, registrationAccessToken } = await registerClient(
-      db,
-      dependencies,
-      req.body,
-      token === undefined ? { registeredBy: 'open' } : { registeredBy: 'token', initialAccessToken: token },
-    );
+    const { client, clientSecret, registrationAccessToken } = await registerClient(db, dependencies, req.body, {
+      ...(token === undefined ? { registeredBy: 'open' } : { registeredBy: 'token', initialAccessToken: token }),
+      source: auditSource(req, res),
+    });
     refreshLogo(client);
     noteOutcome(res, 'client registered');
-    res.status(201).json(registrationAnswer(client, { clientSecret, registrationAccessToken }));
+    res.locals.registrationAccessToken = registrationAccessToken;
+    res.status(201).json(registrationAnswer(res, client, clientSecret));
   }
 
-  async function showClient(req: ClientRequest, res: Response): Promise<void> {
+  /** Only at `/clients`: RFC 7592 §2.1 leaves nothing to say to who has no token. */
+  async function showPublicFacts(req: ClientRequest, res: Response, next: NextFunction): Promise<void> {
+    if (bearerToken(req) !== undefined) return next();
     const client = await findClient(db, req.params.client_id);
     if (!client) throw new HttpError(404, 'invalid_client', 'There is no such client.');
-    const token = bearerToken(req);
-    if (token === undefined) {
-      res.json(publicFacts(client));
-      return;
-    }
-    if (!isRegistrationToken(client, token)) throw registrationTokenNeeded(res, token);
-    res.json(registrationAnswer(client, { registrationAccessToken: token }));
+    res.json(publicFacts(client));
   }
 
   /** An unknown client and a wrong token look alike (RFC 7592 §2). */
@@ -110,27 +124,34 @@ export function clientRoutes(dependencies: ClientRoutesDependencies): Router {
       throw registrationTokenNeeded(res, token);
     }
     res.locals.registrationAccessToken = token;
+    res.locals.client = client;
     next();
   }
 
+  function showClient(_req: ClientRequest, res: Response): void {
+    res.json(registrationAnswer(res, res.locals.client as Client));
+  }
+
   async function replaceClient(req: ClientRequest, res: Response): Promise<void> {
-    const updated = await updateClient(db, dependencies, req.params.client_id, req.body);
+    const source = auditSource(req, res);
+    const updated = await updateClient(db, dependencies, req.params.client_id, req.body, { source });
     if (!updated) throw registrationTokenNeeded(res, presentedToken(res));
     const { client, clientSecret } = updated;
     refreshLogo(client);
     noteOutcome(res, 'client updated');
-    res.json(registrationAnswer(client, { clientSecret, registrationAccessToken: presentedToken(res) }));
+    res.json(registrationAnswer(res, client, clientSecret));
   }
 
   async function removeClient(req: ClientRequest, res: Response): Promise<void> {
-    await deleteClient(db, req.params.client_id);
+    await deleteClient(db, req.params.client_id, auditSource(req, res));
     noteOutcome(res, 'client deleted');
     res.status(204).end();
   }
 
   async function renewSecret(req: ClientRequest, res: Response): Promise<void> {
     const { grace_seconds: graceSeconds } = parse(Rotation, req.body);
-    const rotated = await rotateClientSecret(db, dependencies, req.params.client_id, graceSeconds);
+    const source = auditSource(req, res);
+    const rotated = await rotateClientSecret(db, dependencies, req.params.client_id, graceSeconds, source);
     if (!rotated) throw new HttpError(400, 'invalid_request', 'This client has no secret to renew.');
     noteOutcome(res, 'client secret rotated');
     const { client, clientSecret } = rotated;
@@ -152,15 +173,12 @@ export function clientRoutes(dependencies: ClientRoutesDependencies): Router {
   }
 
   /** RFC 7591 §3.2.1, RFC 7592 §3. */
-  function registrationAnswer(
-    client: Client,
-    shown: { clientSecret?: string | undefined; registrationAccessToken: string },
-  ): Record<string, unknown> {
+  function registrationAnswer(res: Response, client: Client, clientSecret?: string): Record<string, unknown> {
     return {
       ...fullMetadata(client),
-      ...(shown.clientSecret !== undefined && secretMembers(shown.clientSecret)),
-      registration_access_token: shown.registrationAccessToken,
-      registration_client_uri: `${origin}/clients/${client.clientId}`,
+      ...(clientSecret !== undefined && secretMembers(clientSecret)),
+      registration_access_token: presentedToken(res),
+      registration_client_uri: `${origin}${res.locals.door}/${client.clientId}`,
     };
   }
 

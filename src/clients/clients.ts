@@ -2,20 +2,31 @@
  * Clients: the applications people sign in to. Registration, change, secrets and the facts others may have about a
  * client happen here. Who may do so is decided in the routes, and what the protocol makes of a client is the library's.
  */
+import { isDeepStrictEqual } from 'node:util';
 import { and, eq, gt, isNotNull, or, sql } from 'drizzle-orm';
+import type { AuditSource } from '../audit/events.ts';
+import { record } from '../audit/record.ts';
 import type { Database } from '../db/database.ts';
-import { oidcClients, oidcGrants } from '../db/schema.ts';
+import { type ClientMetadata, oidcClients, oidcGrants } from '../db/schema.ts';
 import { HttpError } from '../http/errors.ts';
 import type { Bcrypt } from '../lib/bcrypt-pool.ts';
 import { sha256 } from '../lib/hash.ts';
 import { randomToken } from '../lib/random.ts';
 import { type MetadataDependencies, needsSecret, validateMetadata } from './client-metadata.ts';
 import { issueClientSecret } from './client-secret.ts';
-import { consumeInitialAccessToken } from './initial-access-tokens.ts';
+import { consumeInitialAccessToken, initialAccessTokenId } from './initial-access-tokens.ts';
+import { isKept } from './unused-clients.ts';
 
 export type Client = typeof oidcClients.$inferSelect;
 
 export type ClientDependencies = MetadataDependencies & { bcrypt: Bcrypt };
+
+export type RegistrationOptions = {
+  registeredBy: Client['registeredBy'];
+  firstParty?: boolean;
+  initialAccessToken?: string;
+  source?: AuditSource;
+};
 
 /** Secrets and tokens in clear: to be shown this once. No secret for a client that needs none. */
 export type RegisteredClient = { client: Client; clientSecret?: string; registrationAccessToken: string };
@@ -30,7 +41,7 @@ export async function registerClient(
   db: Database,
   dependencies: ClientDependencies,
   metadata: unknown,
-  options: { registeredBy: Client['registeredBy']; firstParty?: boolean; initialAccessToken?: string },
+  options: RegistrationOptions,
 ): Promise<RegisteredClient> {
   const clientId = `c_${randomToken(16)}`;
   const valid = await validateMetadata(dependencies, clientId, metadata);
@@ -44,6 +55,7 @@ export async function registerClient(
     registrationTokenHash: sha256(registrationAccessToken),
     registeredBy: options.registeredBy,
     firstParty: options.firstParty ?? false,
+    usedAt: null,
     createdAt: now,
     updatedAt: now,
   };
@@ -53,6 +65,16 @@ export async function registerClient(
       throw initialAccessTokenNeeded();
     }
     const [inserted] = await tx.insert(oidcClients).values(row).returning();
+    await record(tx, {
+      event: 'client.registered',
+      clientId,
+      source: options.source,
+      details: {
+        client_name: valid.client_name,
+        registered_by: options.registeredBy,
+        ...(initialAccessToken !== undefined && { initial_access_token: initialAccessTokenId(initialAccessToken) }),
+      },
+    });
     return inserted as Client;
   });
   return { client, ...(issued && { clientSecret: issued.secret }), registrationAccessToken };
@@ -62,10 +84,14 @@ export function initialAccessTokenNeeded(): HttpError {
   return new HttpError(401, 'invalid_token', 'A valid initial access token is needed to register a client.');
 }
 
+/** A client, unless its time is up (`unusedDays`). */
 export async function findClient(db: Database, clientId: string): Promise<Client | undefined> {
   // What PostgreSQL cannot even compare is no client's id.
   if (!/^[\x20-\x7e]{1,255}$/.test(clientId)) return undefined;
-  const [client] = await db.select().from(oidcClients).where(eq(oidcClients.clientId, clientId));
+  const [client] = await db
+    .select()
+    .from(oidcClients)
+    .where(and(eq(oidcClients.clientId, clientId), isKept()));
   return client;
 }
 
@@ -79,7 +105,10 @@ export async function listClients(
     .select()
     .from(oidcClients)
     .where(
-      after && or(gt(createdAt, after.createdAt), and(eq(createdAt, after.createdAt), gt(clientId, after.clientId))),
+      and(
+        isKept(),
+        after && or(gt(createdAt, after.createdAt), and(eq(createdAt, after.createdAt), gt(clientId, after.clientId))),
+      ),
     )
     .orderBy(createdAt, clientId)
     .limit(limit);
@@ -96,26 +125,49 @@ export async function updateClient(
   dependencies: ClientDependencies,
   clientId: string,
   metadata: unknown,
-  { firstParty }: { firstParty?: boolean } = {},
+  { firstParty, source }: { firstParty?: boolean; source?: AuditSource } = {},
 ): Promise<{ client: Client; clientSecret?: string } | undefined> {
   const current = await findClient(db, clientId);
   if (!current) return undefined;
+  if (current.registeredBy === 'document') throw notUpdatable();
   await checkUpdate(dependencies, current, metadata);
   const valid = await validateMetadata(dependencies, clientId, metadata);
   const issue = needsSecret(valid) && current.secretHash === null;
   const issued = issue ? await issueClientSecret(dependencies.bcrypt) : undefined;
-  const [client] = await db
-    .update(oidcClients)
-    .set({
-      metadata: valid,
-      updatedAt: new Date(),
-      ...(firstParty !== undefined && { firstParty }),
-      ...(issued && { secretHash: issued.secretHash }),
-      ...(!needsSecret(valid) && { secretHash: null, previousSecretHash: null, previousSecretExpiresAt: null }),
-    })
-    .where(eq(oidcClients.clientId, clientId))
-    .returning();
+  const client = await db.transaction(async (tx) => {
+    const [updated] = await tx
+      .update(oidcClients)
+      .set({
+        metadata: valid,
+        updatedAt: new Date(),
+        ...(firstParty !== undefined && { firstParty }),
+        ...(issued && { secretHash: issued.secretHash }),
+        ...(!needsSecret(valid) && { secretHash: null, previousSecretHash: null, previousSecretExpiresAt: null }),
+      })
+      .where(eq(oidcClients.clientId, clientId))
+      .returning();
+    if (updated) {
+      const changed = changedMembers(current.metadata, valid);
+      await record(tx, {
+        event: 'client.updated',
+        clientId,
+        source,
+        details: { changed, ...(firstParty !== undefined && { first_party: firstParty }) },
+      });
+    }
+    return updated;
+  });
   return client && { client, ...(issued && { clientSecret: issued.secret }) };
+}
+
+function notUpdatable(): HttpError {
+  return new HttpError(400, 'invalid_request', 'The metadata of this client is the document at its client_id.');
+}
+
+/** The names of metadata that differ, for the audit log. */
+export function changedMembers(before: ClientMetadata, after: ClientMetadata): string[] {
+  const names = new Set([...Object.keys(before), ...Object.keys(after)]);
+  return [...names].filter((name) => !isDeepStrictEqual(before[name], after[name])).sort();
 }
 
 const notInUpdates = [
@@ -139,11 +191,14 @@ async function checkUpdate({ bcrypt }: ClientDependencies, client: Client, body:
 }
 
 /** Deletes a client with all that was issued to it and allowed to it. False when there is none. */
-export async function deleteClient(db: Database, clientId: string): Promise<boolean> {
+export async function deleteClient(db: Database, clientId: string, source?: AuditSource): Promise<boolean> {
   return db.transaction(async (tx) => {
-    const deleted = await tx.delete(oidcClients).where(eq(oidcClients.clientId, clientId)).returning();
+    const [deleted] = await tx.delete(oidcClients).where(eq(oidcClients.clientId, clientId)).returning();
     await tx.delete(oidcGrants).where(eq(oidcGrants.clientId, clientId));
-    return deleted.length === 1;
+    if (!deleted) return false;
+    const { client_name } = deleted.metadata;
+    await record(tx, { event: 'client.deleted', clientId, source, details: { client_name } });
+    return true;
   });
 }
 
@@ -156,19 +211,24 @@ export async function rotateClientSecret(
   { bcrypt }: Pick<ClientDependencies, 'bcrypt'>,
   clientId: string,
   graceSeconds: number,
+  source?: AuditSource,
 ): Promise<{ client: Client; clientSecret: string } | undefined> {
   const { secret, secretHash } = await issueClientSecret(bcrypt);
   const now = new Date();
   const grace = graceSeconds > 0;
-  const [client] = await db
-    .update(oidcClients)
-    .set({
-      secretHash,
-      previousSecretHash: grace ? sql`${oidcClients.secretHash}` : null,
-      previousSecretExpiresAt: grace ? new Date(now.getTime() + graceSeconds * 1000) : null,
-      updatedAt: now,
-    })
-    .where(and(eq(oidcClients.clientId, clientId), isNotNull(oidcClients.secretHash)))
-    .returning();
-  return client && { client, clientSecret: secret };
+  return db.transaction(async (tx) => {
+    const [client] = await tx
+      .update(oidcClients)
+      .set({
+        secretHash,
+        previousSecretHash: grace ? sql`${oidcClients.secretHash}` : null,
+        previousSecretExpiresAt: grace ? new Date(now.getTime() + graceSeconds * 1000) : null,
+        updatedAt: now,
+      })
+      .where(and(eq(oidcClients.clientId, clientId), isNotNull(oidcClients.secretHash)))
+      .returning();
+    if (!client) return undefined;
+    await record(tx, { event: 'client.secret-rotated', clientId, source, details: { grace_seconds: graceSeconds } });
+    return { client, clientSecret: secret };
+  });
 }

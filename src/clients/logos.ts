@@ -31,7 +31,7 @@ export async function logoPath(
     .from(clientLogos)
     .where(and(eq(clientLogos.clientId, client.clientId), eq(sourceUri, uri)));
   if (!copy || isStale(copy)) refresh(client);
-  return copy?.contentType ? `/clients/${client.clientId}/logo` : undefined;
+  return copy?.contentType ? `/clients/${encodeURIComponent(client.clientId)}/logo` : undefined;
 }
 
 function isStale({ contentType, fetchedAt }: { contentType: string | null; fetchedAt: Date }): boolean {

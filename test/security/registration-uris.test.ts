@@ -1,5 +1,6 @@
 /** What becomes the target of a redirect is vetted at every door through which a client comes in (SECURITY 3). */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { throttles } from '../../src/db/schema.ts';
 import { startApp, type TestApp } from '../support/app.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { type Registration, registerClient } from '../support/relying-party.ts';
@@ -21,6 +22,11 @@ afterAll(async () => {
   await database.drop();
 });
 
+// Every try counts against one address.
+beforeEach(async () => {
+  await development.database.db.delete(throttles);
+});
+
 type Refusal = { status: number; error: unknown };
 
 async function send(url: string, init: { method: string; body: object; token?: string }): Promise<Refusal> {
@@ -36,13 +42,15 @@ async function send(url: string, init: { method: string; body: object; token?: s
 /** Every door of a server, for the same metadata. */
 async function atEveryDoor(app: TestApp, metadata: object): Promise<Refusal[]> {
   const { client_id, registration_access_token: token } = client;
-  return [
-    await send(`${app.origin}/clients`, { method: 'POST', body: metadata }),
-    await send(`${app.origin}/clients/${client_id}`, { method: 'PUT', body: { client_id, ...metadata }, token }),
-  ];
+  const answers: Refusal[] = [];
+  for (const door of [`${app.origin}/clients`, `${app.issuer}/reg`]) {
+    answers.push(await send(door, { method: 'POST', body: metadata }));
+    answers.push(await send(`${door}/${client_id}`, { method: 'PUT', body: { client_id, ...metadata }, token }));
+  }
+  return answers;
 }
 
-const refused = (error: string): Refusal[] => Array(2).fill({ status: 400, error });
+const refused = (error: string): Refusal[] => Array(4).fill({ status: 400, error });
 
 describe.each(['redirect_uris', 'post_logout_redirect_uris'])('%s', (member) => {
   const error = member === 'redirect_uris' ? 'invalid_redirect_uri' : 'invalid_client_metadata';
