@@ -1,6 +1,6 @@
 /** Refresh tokens: rotated on every use, once each, for their client alone, and not for ever. */
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
-import { refreshAbsoluteSeconds, refreshIdleSeconds } from '../../src/oidc/policy.ts';
+import { refreshAbsoluteSeconds, refreshIdleSeconds } from '../../src/oidc/refresh-tokens.ts';
 import { startApp, type TestApp } from '../support/app.ts';
 import { type Registration, registerClient } from '../support/relying-party.ts';
 import {
