@@ -5,6 +5,7 @@ CREATE TABLE "apis" (
 	"token_format" text DEFAULT 'jwt' NOT NULL,
 	"signing_alg" text DEFAULT 'ES256' NOT NULL,
 	"token_lifetime_seconds" integer NOT NULL,
+	"any_client" boolean DEFAULT false NOT NULL,
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	"updated_at" timestamp with time zone DEFAULT now() NOT NULL
 );
@@ -60,7 +61,9 @@ ALTER TABLE "signing_keys" ALTER COLUMN "private_jwk_encrypted" DROP NOT NULL;--
 ALTER TABLE "consents" ADD COLUMN "granted_api_scopes" jsonb DEFAULT '{}'::jsonb NOT NULL;--> statement-breakpoint
 ALTER TABLE "consents" ADD COLUMN "refused_api_scopes" jsonb DEFAULT '{}'::jsonb NOT NULL;--> statement-breakpoint
 ALTER TABLE "oidc_clients" ADD COLUMN "authorization_metadata" jsonb;--> statement-breakpoint
-ALTER TABLE "oidc_clients" ADD COLUMN "used_at" timestamp with time zone;--> statement-breakpoint
+ALTER TABLE "oidc_clients" ADD COLUMN "used_at" timestamp with time zone DEFAULT now();--> statement-breakpoint
+ALTER TABLE "oidc_clients" ADD COLUMN "document_fetched_at" timestamp with time zone;--> statement-breakpoint
+ALTER TABLE "oidc_clients" ADD COLUMN "document_fresh_until" timestamp with time zone;--> statement-breakpoint
 ALTER TABLE "signing_keys" ADD COLUMN "activated_at" timestamp with time zone;--> statement-breakpoint
 ALTER TABLE "signing_keys" ADD COLUMN "retired_at" timestamp with time zone;--> statement-breakpoint
 ALTER TABLE "signing_keys" ADD COLUMN "published_until" timestamp with time zone;--> statement-breakpoint
@@ -75,4 +78,8 @@ CREATE INDEX "audit_events_at" ON "audit_events" USING btree ("at");--> statemen
 CREATE INDEX "audit_events_account_id" ON "audit_events" USING btree ("account_id") WHERE "audit_events"."account_id" is not null;--> statement-breakpoint
 CREATE INDEX "audit_events_client_id" ON "audit_events" USING btree ("client_id") WHERE "audit_events"."client_id" is not null;--> statement-breakpoint
 CREATE INDEX "backchannel_logouts_next_attempt_at" ON "backchannel_logouts" USING btree ("next_attempt_at");--> statement-breakpoint
-CREATE INDEX "client_apis_api" ON "client_apis" USING btree ("api_identifier");
+CREATE INDEX "client_apis_api" ON "client_apis" USING btree ("api_identifier");--> statement-breakpoint
+CREATE INDEX "oidc_clients_unused" ON "oidc_clients" USING btree ("created_at") WHERE "oidc_clients"."used_at" is null and "oidc_clients"."registered_by" <> 'operator';--> statement-breakpoint
+CREATE UNIQUE INDEX "signing_keys_one_of_each" ON "signing_keys" USING btree ("alg","state") WHERE "signing_keys"."state" in ('next', 'current');--> statement-breakpoint
+ALTER TABLE "oidc_clients" ADD CONSTRAINT "oidc_clients_id_is_nobodys" CHECK (left("oidc_clients"."client_id", 2) not in ('u_', 'p_'));--> statement-breakpoint
+ALTER TABLE "users" ADD CONSTRAINT "users_id_is_a_persons" CHECK (left("users"."id", 2) = 'u_');

@@ -1,4 +1,5 @@
 /** The composition root: builds the features, hands each what it asks for, and mounts them in order. */
+import type { RequestListener } from 'node:http';
 import express, { type Express, type Response } from 'express';
 import type { Logger } from 'pino';
 import { accountRoutes } from './accounts/account.routes.ts';
@@ -8,17 +9,21 @@ import { accountClaims } from './accounts/claims.ts';
 import { loginRoutes } from './accounts/login.routes.ts';
 import { passwordRoutes } from './accounts/password.routes.ts';
 import { registerRoutes } from './accounts/register.routes.ts';
+import { listAuthorizationDetailsTypes } from './apis/authorization-details-types.ts';
 import { createClientStorage } from './clients/client-storage.ts';
 import { createClientTiles } from './clients/client-tile.ts';
 import { clientRoutes } from './clients/clients.routes.ts';
 import type { Client } from './clients/clients.ts';
+import { createDocumentClients } from './clients/document-clients.ts';
 import { refreshLogo as copyLogo } from './clients/logos.ts';
+import { deleteUnusedClients } from './clients/unused-clients.ts';
 import type { Config } from './config.ts';
 import type { OpenDatabase } from './db/database.ts';
 import { assets } from './http/assets.ts';
+import { clientCertificateHeader } from './http/client-certificate.ts';
 import { errorHandler } from './http/error-handler.ts';
 import { notFound } from './http/errors.ts';
-import { pinHost } from './http/host.ts';
+import { asSentTo, pinHost } from './http/host.ts';
 import { createOutbound } from './http/outbound.ts';
 import { createPages } from './http/pages.ts';
 import { rateLimits } from './http/rate-limit.ts';
@@ -28,6 +33,7 @@ import { createContentSecurityPolicy, securityHeaders } from './http/security-he
 import { createViews } from './http/views.ts';
 import { wrongMethod } from './http/wrong-method.ts';
 import { connectedApps } from './interactions/connected-apps.ts';
+import { type DevicePageDependencies, devicePages } from './interactions/device-pages.ts';
 import { interactionRoutes } from './interactions/interaction.routes.ts';
 import { providerPages } from './interactions/provider-pages.ts';
 import { createEncryption } from './keys/encryption.ts';
@@ -35,7 +41,7 @@ import { loadProviderSecret } from './keys/provider-secret.ts';
 import { loadSigningKeys } from './keys/signing-keys.ts';
 import { createBackground } from './lib/background.ts';
 import { createBcryptPool } from './lib/bcrypt-pool.ts';
-import { endSessionsOf } from './oidc/account-sessions.ts';
+import { logoutDelivery } from './oidc/backchannel-logout.ts';
 import { browserSessions } from './oidc/browser-session.ts';
 import { clientValidator } from './oidc/client-validation.ts';
 import { withdrawConsent } from './oidc/consents.ts';
@@ -43,18 +49,25 @@ import { interactions as createInteractions } from './oidc/interactions.ts';
 import { mountRoutes } from './oidc/mount.routes.ts';
 import { libraryPages } from './oidc/pages.ts';
 import { createProvider } from './oidc/provider.ts';
+import { endSessionsOf, signOutEverywhere } from './oidc/session-end.ts';
+import { followStored } from './ops/follow.ts';
 import { healthRoutes } from './ops/health.routes.ts';
 import { homeRoutes } from './ops/home.routes.ts';
+import { startKeyJobs } from './ops/key-jobs.ts';
 import { ensurePlaygroundClient, removePlaygroundClient } from './playground/client.ts';
 import { playgroundRoutes } from './playground/playground.routes.ts';
 import { createSessions } from './sessions/sessions.ts';
+
+const hourMs = 60 * 60 * 1000;
 
 export type AppDependencies = { config: Config; database: OpenDatabase; log: Logger };
 
 export type App = {
   handler: Express;
-  /** Reads the signing keys again, without losing a request. */
-  reloadKeys(): Promise<void>;
+  /** For the port that asks for certificates: every request there came to `mtls.origin`, whatever it says. */
+  mtlsHandler: RequestListener;
+  /** Serves the keys that are stored now, without losing a request. Happens by itself within seconds, too. */
+  reload(): Promise<void>;
   /** Turns readiness red; requests are still served. */
   drain(): void;
   close(): Promise<void>;
@@ -81,45 +94,69 @@ export async function createApp({ config, database, log }: AppDependencies): Pro
 
   const background = createBackground((name, err) => log.warn({ err }, `${name} failed`));
   const refreshLogo = (client: Client) => background.run('copying a logo', () => copyLogo(db, outbound.fetch, client));
+  background.repeat('deleting unused clients', hourMs, () => deleteUnusedClients(db));
   const clientTile = createClientTiles({ db, refreshLogo });
-  const clients = createClientStorage({ db, bcrypt: bcrypt.lane('client-secrets') });
+  const { production } = config;
+  const validate: ReturnType<typeof clientValidator> = (metadata) => clientValidator(provider)(metadata);
+  const clients = createClientStorage({
+    db,
+    bcrypt: bcrypt.lane('client-secrets'),
+    production,
+    ...(config.clientIdMetadataDocuments && {
+      findDocumentClient: createDocumentClients({ db, fetch: outbound.fetch, validate, production }),
+    }),
+  });
   const findAccount = (accountId: string) => findActiveAccount(db, accountId);
   const claimsOf = async (accountId: string) => {
     const account = await findAccount(accountId);
     return account && accountClaims(account);
   };
 
+  const libraryPageParts: DevicePageDependencies = {
+    pages,
+    clientTile,
+    findAccount,
+    currentSession: (req, res) => browser.current(req, res),
+  };
   const provider = await createProvider({
     issuer,
     db,
     encryption,
     clients,
+    clientRegistration: config.clientRegistration,
+    clientIdMetadataDocuments: config.clientIdMetadataDocuments,
     verifyClientSecret: clients.verifySecret,
+    deliverLogouts: () => logouts.wake(),
     refreshTokenLeewaySeconds: config.refreshTokenLeewaySeconds,
     secure: config.secure,
     cookieSecrets: config.cookieSecrets,
     pkce: config.pkce,
     allowedOrigins: config.allowedOrigins,
     pairwiseSalt: await loadProviderSecret(db, encryption, 'pairwise-salt'),
+    mtls: config.mtls,
+    dPoPNonceSecret: Buffer.from(await loadProviderSecret(db, encryption, 'dpop-nonce'), 'base64url'),
     fetch: outbound.fetch,
     accountClaims: claimsOf,
     loadKeys: () => loadSigningKeys(db, encryption, config.jwksPrivateKey),
+    loadAuthorizationDetailsTypes: () => listAuthorizationDetailsTypes(db),
     // These pages ask for parts that are made of the provider; by the time of a request they are there.
     pages: libraryPages(
       providerPages({
-        pages,
-        clientTile,
-        findAccount,
+        ...libraryPageParts,
         describeLost: (uid) => interactions.describeLost(uid),
-        currentSession: (req, res) => browser.current(req, res),
       }),
     ),
+    devicePages: devicePages(libraryPageParts),
+    warn: (facts, message) => log.warn(facts, message),
     noteEvent: (res, outcome, error) => {
       noteOutcome(res as Response, outcome);
       if (error) (res as Response).locals.error = error;
     },
   });
-  const browser = browserSessions(provider, db);
+  startKeyJobs({ db, encryption, config, background, log });
+  followStored({ db, config, provider, background, log });
+  const logouts = logoutDelivery({ db, provider, background, log });
+  const browser = browserSessions(provider, db, logouts.wake);
   const interactions = createInteractions(provider, browser, db);
   const sessions = createSessions(browser);
   const authenticate = createAuthenticate({ db, bcrypt });
@@ -136,7 +173,8 @@ export async function createApp({ config, database, log }: AppDependencies): Pro
   const app = express();
   app.disable('x-powered-by');
   if (config.trustProxy !== undefined) app.set('trust proxy', config.trustProxy);
-  app.use(requestLog(log), pinHost(origin, log), securityHeaders(config.secure, policy));
+  if (config.mtls?.certHeader) app.use(clientCertificateHeader(config.mtls.certHeader));
+  app.use(requestLog(log), pinHost(origin, log, config.mtls?.origin), securityHeaders(config.secure, policy));
   app.use('/assets', assets(views.brandCss));
   app.use(healthRoutes({ db, isDraining: () => draining }));
   app.use(homeRoutes({ pages, sessions, findAccount, config }));
@@ -151,6 +189,10 @@ export async function createApp({ config, database, log }: AppDependencies): Pro
       origin,
       connectedApps: (accountId) => connectedApps(db, clientTile, accountId),
       disconnectApp: (accountId, clientId) => withdrawConsent(db, accountId, clientId),
+      async signOutEverywhere(accountId, source) {
+        await signOutEverywhere(db, accountId, source);
+        logouts.wake();
+      },
     }),
   );
   app.use(
@@ -173,8 +215,8 @@ export async function createApp({ config, database, log }: AppDependencies): Pro
     clientRoutes({
       db,
       bcrypt: bcrypt.lane('client-secrets'),
-      validate: clientValidator(provider),
-      production: config.production,
+      validate,
+      production,
       rateLimit,
       origin,
       clientRegistration: config.clientRegistration,
@@ -188,7 +230,7 @@ export async function createApp({ config, database, log }: AppDependencies): Pro
   } else {
     await removePlaygroundClient(db);
   }
-  app.use(mountRoutes({ provider, sameOrigin: ownForms }));
+  app.use(mountRoutes({ provider, sameOrigin: ownForms, rateLimit }));
   app.use(wrongMethod(app.router));
   app.use(() => {
     throw notFound();
@@ -197,7 +239,8 @@ export async function createApp({ config, database, log }: AppDependencies): Pro
 
   return {
     handler: app,
-    reloadKeys: provider.reloadKeys,
+    mtlsHandler: (req, res) => app(asSentTo(req, config.mtls?.origin ?? origin), res),
+    reload: provider.reload,
     drain() {
       draining = true;
     },

@@ -3,6 +3,7 @@
  * that reads `process.env`. What each variable may hold is config/environment.ts, what they may say together is
  * config/rules.ts; here is what comes of them: the shape that everybody else relies on.
  */
+import type { X509Certificate } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import type { z } from 'zod';
 import { shape } from './config/environment.ts';
@@ -34,6 +35,8 @@ export type Config = Readonly<{
   bcryptRounds: number;
   passwordCheck: 'length' | 'common' | 'breached';
   clientRegistration: 'open' | 'token' | 'closed';
+  /** Clients may be known by the address of a document with their metadata. */
+  clientIdMetadataDocuments: boolean;
   accountRegistration: 'open' | 'verified' | 'closed';
   pkce: 'public' | 'all';
   refreshTokenLeewaySeconds: number;
@@ -42,6 +45,8 @@ export type Config = Readonly<{
   /** Express's `trust proxy` value. */
   trustProxy: boolean | number | string | undefined;
   tls: Readonly<{ certFile: string; keyFile: string }> | undefined;
+  /** Where clients may show certificates (RFC 8705); absent when nowhere. */
+  mtls: MtlsConfig | undefined;
   /** Host names in lower case, addresses and CIDR ranges. */
   outboundAllow: readonly string[];
   playground: boolean;
@@ -49,6 +54,16 @@ export type Config = Readonly<{
   workers: number;
   metricsToken: string | undefined;
   logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent';
+}>;
+
+export type MtlsConfig = Readonly<{
+  /** Served by this process, beside `port`. */
+  port: number | undefined;
+  /** In lower case; believed from trusted proxies only. */
+  certHeader: string | undefined;
+  /** Where that is for clients, when it is not `origin`. */
+  origin: string | undefined;
+  authorities: readonly X509Certificate[];
 }>;
 
 /** Everything wrong with the environment: `problems` one a line, each `NAME: expected …`, none with a value in it. */
@@ -99,6 +114,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     bcryptRounds: v.BCRYPT_ROUNDS,
     passwordCheck: v.PASSWORD_CHECK,
     clientRegistration: v.CLIENT_REGISTRATION,
+    clientIdMetadataDocuments: v.CLIENT_ID_METADATA_DOCUMENTS === 'on',
     accountRegistration: v.ACCOUNT_REGISTRATION,
     pkce: v.PKCE,
     refreshTokenLeewaySeconds: v.REFRESH_TOKEN_LEEWAY,
@@ -106,6 +122,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     mailFrom: v.MAIL_FROM,
     trustProxy: v.TRUST_PROXY,
     tls: v.TLS_CERT_FILE && v.TLS_KEY_FILE ? { certFile: v.TLS_CERT_FILE, keyFile: v.TLS_KEY_FILE } : undefined,
+    mtls: mtlsOf(v, origin),
     outboundAllow: v.OUTBOUND_ALLOW ?? [],
     playground: v.PLAYGROUND === 'on',
     brand: { name: v.BRAND_NAME, logoUrl: v.BRAND_LOGO_URL, hue: v.BRAND_HUE },
@@ -113,6 +130,14 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     metricsToken: v.METRICS_TOKEN,
     logLevel: v.LOG_LEVEL,
   });
+}
+
+function mtlsOf(v: z.output<typeof environment>, origin: string): MtlsConfig | undefined {
+  const { MTLS_PORT: port, MTLS_CERT_HEADER: certHeader, MTLS_ORIGIN, MTLS_CA_FILE: authorities = [] } = v;
+  if (port === undefined && certHeader === undefined) return undefined;
+  const own = port === undefined ? origin : new URL(`https://${new URL(origin).hostname}:${port}`).origin;
+  const reached = MTLS_ORIGIN ?? own;
+  return { port, certHeader, origin: reached === origin ? undefined : reached, authorities };
 }
 
 function readValues(env: NodeJS.ProcessEnv): z.output<typeof environment> {

@@ -1,14 +1,15 @@
 /** Starts and stops the process, and nothing else: configuration, database, application, listening, signals. */
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { createServer as createHttpServer, type RequestListener, type Server } from 'node:http';
+import { createServer as createHttpServer, type Server } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import { type Logger, pino } from 'pino';
-import { createApp } from './app.ts';
+import { type App, createApp } from './app.ts';
 import { type Config, ConfigError, configWarnings, loadEnvironment, readConfig } from './config.ts';
 import { isUnavailable, openDatabase, reasonOf } from './db/database.ts';
 import { EmbeddedError, lockServer, startEmbedded } from './db/embedded.ts';
 import { DatabaseError, migrateWhenReady } from './db/migrate.ts';
+import { tlsCiphers } from './http/tls.ts';
 import { DecryptionError } from './keys/encryption.ts';
 import { closeServer, stopRequest, undo } from './ops/stop.ts';
 
@@ -49,8 +50,7 @@ async function run(config: Config): Promise<void> {
     release.push(database.close);
     const app = await unlessStopped(createApp({ config, database, log }));
     release.push(app.close);
-    const server = await listen(config, app.handler);
-    release.push(() => closeServer(server));
+    for (const server of await listenEverywhere(config, app)) release.push(() => closeServer(server));
     announce(config);
     signal.addEventListener('abort', app.drain);
     await stopped;
@@ -77,21 +77,28 @@ async function startOwnDatabase(config: Config, log: Logger, release: (() => Pro
   return embedded.url;
 }
 
-async function listen(config: Config, handler: RequestListener): Promise<Server> {
+async function listenEverywhere(config: Config, { handler, mtlsHandler }: App): Promise<Server[]> {
   const limits = { headersTimeout: 10_000, requestTimeout: 30_000, keepAliveTimeout: 65_000 };
-  const server = config.tls
-    ? createHttpsServer(
-        { ...limits, cert: readFileSync(config.tls.certFile), key: readFileSync(config.tls.keyFile) },
-        handler,
-      )
-    : createHttpServer(limits, handler);
-  server.listen(config.port, config.host);
+  const { tls, mtls } = config;
+  if (!tls) return [await listen(config, config.port, 'PORT', createHttpServer(limits, handler))];
+  const files = { ...limits, ciphers: tlsCiphers, cert: readFileSync(tls.certFile), key: readFileSync(tls.keyFile) };
+  const servers = [await listen(config, config.port, 'PORT', createHttpsServer(files, handler))];
+  if (mtls?.port !== undefined) {
+    // Who is believed is decided per client: one may sign its certificate itself (RFC 8705 §2.2).
+    const asking = createHttpsServer({ ...files, requestCert: true, rejectUnauthorized: false }, mtlsHandler);
+    servers.push(await listen(config, mtls.port, 'MTLS_PORT', asking));
+  }
+  return servers;
+}
+
+async function listen({ host }: Config, port: number, variable: string, server: Server): Promise<Server> {
+  server.listen(port, host);
   try {
     await once(server, 'listening');
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
     const reason = code === 'EADDRINUSE' ? 'something else is listening there' : code;
-    throw new StartError(`Cannot listen on ${config.host}:${config.port}: ${reason}. Set PORT or HOST.`);
+    throw new StartError(`Cannot listen on ${host}:${port}: ${reason}. Set ${variable} or HOST.`);
   }
   return server;
 }

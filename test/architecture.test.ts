@@ -10,7 +10,7 @@ const order = [
   ['db'],
   ['http', 'mail'],
   ['audit'],
-  ['keys', 'clients', 'accounts'],
+  ['keys', 'clients', 'accounts', 'apis'],
   ['oidc'],
   ['sessions'],
   ['federation'],

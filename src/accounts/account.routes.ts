@@ -1,4 +1,6 @@
 import { type NextFunction, type Request, type Response, Router } from 'express';
+import type { AuditSource } from '../audit/events.ts';
+import { auditSource } from '../audit/record.ts';
 import type { Database } from '../db/database.ts';
 import { isForm, isPlainText, issuesOf, readBody } from '../http/body.ts';
 import { HttpError, notFound } from '../http/errors.ts';
@@ -25,12 +27,14 @@ export type ConnectedApp = {
 export type AccountDependencies = {
   db: Database;
   pages: Pages;
-  sessions: Pick<SessionFunctions, 'current'>;
+  sessions: Pick<SessionFunctions, 'current' | 'signOut'>;
   /** The public origin, `https://id.example`. */
   origin: string;
   connectedApps(accountId: string): Promise<ConnectedApp[]>;
   /** Withdraws what the account allowed the client, tokens included. */
   disconnectApp(accountId: string, clientId: string): Promise<void>;
+  /** Ends every session of the account and everything that clients hold for it. */
+  signOutEverywhere(accountId: string, source: AuditSource): Promise<void>;
 };
 
 /** What the page after a change says has happened, by the value of `?done=`. */
@@ -41,7 +45,7 @@ const notices: Record<string, string> = {
 };
 
 export function accountRoutes(dependencies: AccountDependencies): Router {
-  const { db, pages, origin, connectedApps, disconnectApp } = dependencies;
+  const { db, pages, sessions, origin, connectedApps, disconnectApp, signOutEverywhere } = dependencies;
   const ownPages = sameOrigin(origin);
   const account = requireAccount(dependencies);
   const router = Router();
@@ -50,6 +54,7 @@ export function accountRoutes(dependencies: AccountDependencies): Router {
   router.get('/account/profile', account, showProfile);
   router.post('/account/profile', ownPages, readBody, account, saveProfile);
   router.post('/account/apps/:client_id/disconnection', ownPages, readBody, account, disconnect);
+  router.post('/account/sign-out', ownPages, readBody, account, endSessions);
 
   async function showAccount(req: Request, res: Response): Promise<void> {
     const { id, name, email, emailVerified } = signedIn(res);
@@ -89,11 +94,18 @@ export function accountRoutes(dependencies: AccountDependencies): Router {
     else res.status(204).end();
   }
 
+  async function endSessions(req: Request, res: Response): Promise<void> {
+    await signOutEverywhere(signedIn(res).id, auditSource(req, res));
+    await sessions.signOut(req, res);
+    if (isForm(req)) res.redirect(303, '/');
+    else res.status(204).end();
+  }
+
   return router;
 }
 
 /** Lets the signed-in person pass, who is `signedIn(res)` from then on; others sign in first and come back. */
-export function requireAccount({ db, sessions }: Pick<AccountDependencies, 'db' | 'sessions'>) {
+export function requireAccount({ db, sessions }: { db: Database; sessions: Pick<SessionFunctions, 'current'> }) {
   return async (req: Request, res: Response, next: NextFunction): Promise<void> => {
     const session = await sessions.current(req, res);
     const account = session && (await findActiveAccount(db, session.accountId));

@@ -20,7 +20,8 @@ export type Credentials = {
 };
 
 export type Authentication =
-  | { outcome: 'authenticated'; account: Account }
+  /** `stillStands` is false when the password was changed or the account suspended since; it waits for a change under way. */
+  | { outcome: 'authenticated'; account: Account; stillStands(): Promise<boolean> }
   | { outcome: 'rejected' }
   /** Not judged at all: right and wrong passwords look alike now. */
   | { outcome: 'throttled'; retryAfterSeconds: number };
@@ -40,10 +41,10 @@ export function createAuthenticate({ db, bcrypt }: { db: Database; bcrypt: Bcryp
       const attempt = await countAttempt(db, bucket, new Date());
       if (attempt.outcome === 'throttled') return attempt;
       try {
-        const account = await verifyCredentials(db, bcrypt, email, credentials.password);
-        if (!account) return { outcome: 'rejected' };
+        const verified = await verifyCredentials(db, bcrypt, email, credentials.password);
+        if (!verified) return { outcome: 'rejected' };
         await clearHits(db, bucket);
-        return { outcome: 'authenticated', account };
+        return { outcome: 'authenticated', ...verified };
       } catch (error) {
         if (error instanceof BusyError) await uncountHit(db, bucket);
         throw error;
@@ -57,13 +58,20 @@ async function verifyCredentials(
   bcrypt: Bcrypt,
   email: string,
   password: string,
-): Promise<Account | undefined> {
+): Promise<{ account: Account; stillStands(): Promise<boolean> } | undefined> {
   const [row] = await db.select().from(users).where(eq(users.emailNormalized, email));
   const matches = await verifyPassword(bcrypt, password, row?.passwordHash);
   if (!row || !matches || row.suspendedAt) return undefined;
   const { passwordHash, ...account } = row;
   if (passwordHash && needsRehash(bcrypt, passwordHash)) await rehash(db, bcrypt, row.id, passwordHash, password);
-  return account;
+  return {
+    account,
+    async stillStands() {
+      const [now] = await db.select().from(users).where(eq(users.id, row.id)).for('share');
+      if (!now || now.suspendedAt) return false;
+      return now.passwordHash === passwordHash || verifyPassword(bcrypt, password, now.passwordHash);
+    },
+  };
 }
 
 /** The cost was changed since: hashes follow as their owners sign in. A busy moment leaves it for the next time. */

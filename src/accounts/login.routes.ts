@@ -17,7 +17,14 @@ export type BrowserSession = { accountId: string; loginAt: Date; amr: readonly s
 /** Who is signed in in this browser: the provider's own session, handed in from above. */
 export type SessionFunctions = {
   current(req: Request, res: Response): Promise<BrowserSession | undefined>;
-  signIn(req: Request, res: Response, accountId: string, amr: readonly string[]): Promise<void>;
+  /** @param stillStands asked in the end whether what proved the person still does; else HttpError 401 */
+  signIn(
+    req: Request,
+    res: Response,
+    accountId: string,
+    amr: readonly string[],
+    stillStands?: () => Promise<boolean>,
+  ): Promise<void>;
   signOut(req: Request, res: Response): Promise<void>;
 };
 
@@ -55,7 +62,7 @@ export function loginRoutes(dependencies: LoginDependencies): Router {
     const outcome = await submitCredentials(dependencies, req, res);
     if (outcome.outcome === 'authenticated') {
       const { id, email, name } = outcome.account;
-      await sessions.signIn(req, res, id, ['pwd']);
+      await sessions.signIn(req, res, id, ['pwd'], outcome.stillStands);
       if (isForm(req)) return res.redirect(303, returnToOf(req) ?? '/account');
       res.set('Cache-Control', 'no-store').json({ sub: id, email, name });
       return;

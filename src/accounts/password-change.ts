@@ -25,7 +25,7 @@ export type PasswordChangeDependencies = {
   authenticate: Authenticate;
   passwordCheck: PasswordCheck;
   /** Ends all that the account is signed in to, inside the transaction that it is given. */
-  endSessions(db: Database, accountId: string): Promise<void>;
+  endSessions(db: Database, accountId: string): Promise<unknown>;
 };
 
 export type PasswordChange =

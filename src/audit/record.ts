@@ -1,4 +1,4 @@
-import type { Request, Response } from 'express';
+import type { IncomingHttpHeaders } from 'node:http';
 import type { Database } from '../db/database.ts';
 import { auditEvents } from '../db/schema.ts';
 import { requestId } from '../http/request-log.ts';
@@ -21,6 +21,9 @@ export async function record(db: Database, { event, source = {}, details = {}, .
 }
 
 /** Where a request came from, as far as trusted proxies tell. */
-export function auditSource(req: Pick<Request, 'ip' | 'headers'>, res: Pick<Response, 'locals'>): AuditSource {
-  return { address: req.ip, userAgent: req.headers['user-agent'], requestId: requestId(res as Response) };
+export function auditSource(
+  req: { ip?: string | undefined; headers: IncomingHttpHeaders },
+  res: Parameters<typeof requestId>[0],
+): AuditSource {
+  return { address: req.ip, userAgent: req.headers['user-agent'], requestId: requestId(res) };
 }

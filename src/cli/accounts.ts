@@ -1,6 +1,8 @@
 import type { Command } from 'commander';
 import { type Account, findAccount, findAccountByEmail, listAccounts } from '../accounts/accounts.ts';
 import { accountClaims } from '../accounts/claims.ts';
+import type { Database } from '../db/database.ts';
+import { signOutEverywhere } from '../oidc/session-end.ts';
 import { withDatabase } from './database.ts';
 import { count, epochSeconds, formatDate, formatFields, formatTable, print, printJson } from './output.ts';
 
@@ -35,6 +37,19 @@ Examples:
   npm run latchkey -- accounts show u_2Hc0Xk1m9bQ7 --json`,
     )
     .action(showAccount);
+
+  accounts
+    .command('sign-out')
+    .description('end every session of an account, and everything that apps hold for it')
+    .argument('<who>', 'its e-mail address or its sub')
+    .option('--json', 'print {"sub", "sessions", "logouts"}: what ended, and how many apps are told')
+    .addHelpText(
+      'after',
+      `
+Example:
+  npm run latchkey -- accounts sign-out ada@example.com`,
+    )
+    .action(signOutAccount);
 }
 
 async function showAccounts(options: { limit: number; after?: string; json?: true }): Promise<void> {
@@ -49,8 +64,7 @@ async function showAccounts(options: { limit: number; after?: string; json?: tru
 }
 
 async function showAccount(who: string, { json }: { json?: true }): Promise<void> {
-  const account = await withDatabase((db) => (who.includes('@') ? findAccountByEmail(db, who) : findAccount(db, who)));
-  if (!account) throw new Error(`There is no account ${who}.`);
+  const account = await withDatabase((db) => getAccount(db, who));
   if (json) return printJson(toJson(account));
   const { sub, updated_at: _, address, ...claims } = accountClaims(account);
   const { formatted } = (address ?? {}) as { formatted?: string };
@@ -64,6 +78,22 @@ async function showAccount(who: string, { json }: { json?: true }): Promise<void
       address: formatted,
     }),
   );
+}
+
+async function signOutAccount(who: string, { json }: { json?: true }): Promise<void> {
+  const { account, ended } = await withDatabase(async (db) => {
+    const account = await getAccount(db, who);
+    return { account, ended: await signOutEverywhere(db, account.id) };
+  });
+  const { sessions, logouts } = ended;
+  if (json) return printJson({ sub: account.id, sessions, logouts });
+  print(`${account.id} is signed out everywhere. Sessions ended: ${sessions}, apps to be told: ${logouts}.`);
+}
+
+async function getAccount(db: Database, who: string): Promise<Account> {
+  const account = await (who.includes('@') ? findAccountByEmail(db, who) : findAccount(db, who));
+  if (!account) throw new Error(`There is no account ${who}.`);
+  return account;
 }
 
 /** The claims as a relying party would see them, and what only an operator sees. Times are epoch seconds, as there. */

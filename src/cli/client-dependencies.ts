@@ -1,3 +1,4 @@
+import { listAuthorizationDetailsTypes } from '../apis/authorization-details-types.ts';
 import type { ClientDependencies } from '../clients/clients.ts';
 import type { Config } from '../config.ts';
 import type { Database } from '../db/database.ts';
@@ -39,11 +40,14 @@ function providerForValidation(db: Database, config: Config, fetch: typeof globa
     encryption,
     fetch,
     loadKeys: () => loadSigningKeys(db, encryption, config.jwksPrivateKey),
-    clients: { find: nothing, upsert: nothing, destroy: nothing },
+    loadAuthorizationDetailsTypes: () => listAuthorizationDetailsTypes(db),
+    clients: { find: nothing, markUsed: nothing },
     accountClaims: nothing,
     verifyClientSecret: async () => false,
     noteEvent: () => {},
+    warn: () => {},
     pairwiseSalt: '',
+    dPoPNonceSecret: Buffer.alloc(32),
     pages: libraryPages({
       error: noPage,
       interrupted: noPage,
@@ -51,5 +55,6 @@ function providerForValidation(db: Database, config: Config, fetch: typeof globa
       logout: noPage,
       loggedOut: noPage,
     }),
+    devicePages: { code: noPage, confirm: noPage, ended: noPage },
   });
 }

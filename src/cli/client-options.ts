@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
+import { checkAuthorizationMetadata } from '../clients/authorization-metadata.ts';
 
 export type MetadataOptions = {
   name?: string;
@@ -9,6 +10,8 @@ export type MetadataOptions = {
   scope?: string;
   authMethod?: string;
   metadata?: string;
+  authorizationMetadata?: string;
+  device?: true;
   firstParty?: boolean;
   json?: true;
 };
@@ -20,10 +23,15 @@ export function addMetadataOptions(command: Command): Command {
     .option('--name <name>', 'client_name, as people see it')
     .option('--redirect-uri <uri>', 'one of redirect_uris; repeatable', collect)
     .option('--post-logout-redirect-uri <uri>', 'one of post_logout_redirect_uris; repeatable', collect)
-    .option('--grant-type <type>', 'one of grant_types; repeatable', collect)
+    .option('--grant, --grant-type <type>', 'one of grant_types; repeatable', collect)
     .option('--scope <scopes>', 'scope, separated by spaces')
     .option('--auth-method <method>', 'token_endpoint_auth_method; none makes a public client')
+    .option('--device', 'an app on a device without a browser: a public client with the grants it needs')
     .option('--metadata <json>', 'any client metadata (RFC 7591) as a JSON object, or @file with one')
+    .option(
+      '--authorization-metadata <json>',
+      'what its access tokens say about it, as JSON or @file; null takes it away',
+    )
     .option('--first-party', "the operator's own application: people are not asked for consent")
     .option('--no-first-party', 'people are asked for consent')
     .option('--json', 'print the client metadata as JSON');
@@ -33,7 +41,13 @@ function collect(value: string, before: string[] = []): string[] {
   return [...before, value];
 }
 
-/** What the options say, in RFC 7591 names; an option of its own wins over `--metadata`. */
+/** RFC 8628: a television or a command line cannot keep a secret, and is to stay signed in. */
+const deviceApp: Metadata = {
+  grant_types: ['urn:ietf:params:oauth:grant-type:device_code', 'refresh_token'],
+  token_endpoint_auth_method: 'none',
+};
+
+/** What the options say, in RFC 7591 names; an option of its own wins over `--metadata`, and that over `--device`. */
 export async function metadataFrom(options: MetadataOptions): Promise<Metadata> {
   const named = {
     client_name: options.name,
@@ -44,16 +58,30 @@ export async function metadataFrom(options: MetadataOptions): Promise<Metadata> 
     token_endpoint_auth_method: options.authMethod,
   };
   const given = Object.entries(named).filter(([, value]) => value !== undefined);
-  return { ...(options.metadata && (await readMetadata(options.metadata))), ...Object.fromEntries(given) };
+  return {
+    ...(options.device && deviceApp),
+    ...(options.metadata && (await readMetadata(options.metadata))),
+    ...Object.fromEntries(given),
+  };
 }
 
 async function readMetadata(text: string): Promise<Metadata> {
-  const json = text.startsWith('@') ? await readFile(text.slice(1), 'utf8') : text;
-  const value = parseJson(json);
+  const value = await readJson(text);
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new Error('--metadata takes a JSON object, or @ and the path of a file with one.');
   }
   return value as Metadata;
+}
+
+/** What `--authorization-metadata` says, checked; undefined when it was not given. */
+export async function authorizationMetadataFrom({ authorizationMetadata: text }: MetadataOptions): Promise<unknown> {
+  if (text === undefined) return undefined;
+  const value = await readJson(text);
+  return value === null ? null : checkAuthorizationMetadata(value);
+}
+
+async function readJson(text: string): Promise<unknown> {
+  return parseJson(text.startsWith('@') ? await readFile(text.slice(1), 'utf8') : text);
 }
 
 function parseJson(text: string): unknown {

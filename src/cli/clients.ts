@@ -1,5 +1,6 @@
-import { createInterface } from 'node:readline/promises';
 import type { Command } from 'commander';
+import { type ClientApi, listAccessOfClient } from '../apis/client-access.ts';
+import { setAuthorizationMetadata } from '../clients/authorization-metadata.ts';
 import { fullMetadata } from '../clients/client-facts.ts';
 import {
   type Client,
@@ -9,8 +10,16 @@ import {
   registerClient,
   updateClient,
 } from '../clients/clients.ts';
+import { accessInWords, accessToJson } from './apis.ts';
 import { withClientDependencies } from './client-dependencies.ts';
-import { addMetadataOptions, type MetadataOptions, metadataFrom, metadataOver } from './client-options.ts';
+import {
+  addMetadataOptions,
+  authorizationMetadataFrom,
+  type MetadataOptions,
+  metadataFrom,
+  metadataOver,
+} from './client-options.ts';
+import { confirm } from './confirm.ts';
 import { withDatabase } from './database.ts';
 import { count, epochSeconds, formatDate, formatFields, formatTable, print, printJson } from './output.ts';
 
@@ -42,7 +51,9 @@ Examples:
   npm run latchkey -- clients create --name "Fernwood Library" --redirect-uri https://fernwood.example/callback
   npm run latchkey -- clients create --name Phone --redirect-uri com.example.app:/callback --auth-method none \\
     --metadata '{"application_type":"native"}'
-  npm run latchkey -- clients create --name Worker --grant-type client_credentials --json`,
+  npm run latchkey -- clients create --name "Living Room TV" --device
+  npm run latchkey -- clients create --name Worker --grant client_credentials \\
+    --authorization-metadata '{"team":"billing"}' --json`,
     )
     .action(createClient);
 
@@ -91,15 +102,25 @@ async function showClients(options: { limit: number; after?: string; json?: true
 }
 
 async function showClient(clientId: string, { json }: { json?: true }): Promise<void> {
-  const client = existing(await withDatabase((db) => findClient(db, clientId)), clientId);
-  if (json) return printJson(toJson(client));
-  print(describe(client));
+  const { client, apis } = await withDatabase(async (db) => ({
+    client: existing(await findClient(db, clientId), clientId),
+    apis: await listAccessOfClient(db, clientId),
+  }));
+  if (json) return printJson({ ...toJson(client), apis: apis.map(accessToJson) });
+  print(describe(client, apis));
 }
 
 async function createClient(options: MetadataOptions): Promise<void> {
   const metadata = await metadataFrom(options);
+  const about = await authorizationMetadataFrom(options);
   const { client, clientSecret, registrationAccessToken } = await withClientDependencies((db, dependencies) =>
-    registerClient(db, dependencies, metadata, { registeredBy: 'operator', firstParty: options.firstParty ?? false }),
+    db.transaction(async (tx) => {
+      const trust = { registeredBy: 'operator', firstParty: options.firstParty ?? false } as const;
+      const registered = await registerClient(tx, dependencies, metadata, trust);
+      if (about === undefined) return registered;
+      const { clientId } = registered.client;
+      return { ...registered, client: existing(await setAuthorizationMetadata(tx, clientId, about), clientId) };
+    }),
   );
   if (options.json) {
     const secret = clientSecret === undefined ? {} : { client_secret: clientSecret };
@@ -118,41 +139,35 @@ async function createClient(options: MetadataOptions): Promise<void> {
 
 async function changeClient(clientId: string, options: MetadataOptions, command: Command): Promise<void> {
   const asked = await metadataFrom(options);
-  if (Object.keys(asked).length === 0 && options.firstParty === undefined) {
+  const about = await authorizationMetadataFrom(options);
+  if (Object.keys(asked).length === 0 && options.firstParty === undefined && about === undefined) {
     command.error('error: nothing to change; see --help');
   }
   const { client, clientSecret } = await withClientDependencies(async (db, dependencies) => {
     const current = existing(await findClient(db, clientId), clientId);
     const metadata = { ...metadataOver(current.metadata, asked), client_id: clientId };
-    return existing(await updateClient(db, dependencies, clientId, metadata, options), clientId);
+    return db.transaction(async (tx) => {
+      if (about !== undefined) await setAuthorizationMetadata(tx, clientId, about);
+      return existing(await updateClient(tx, dependencies, clientId, metadata, options), clientId);
+    });
   });
   if (options.json) {
     return printJson({ ...toJson(client), ...(clientSecret !== undefined && { client_secret: clientSecret }) });
   }
-  print(describe(client));
+  print(describe(client, []));
   if (clientSecret !== undefined) print(`\nIts new secret, shown this once:\n${clientSecret}`);
 }
 
 async function removeClient(clientId: string, { yes, json }: { yes?: true; json?: true }): Promise<void> {
   await withDatabase(async (db) => {
     const client = existing(await findClient(db, clientId), clientId);
-    if (
-      !yes &&
-      process.stdin.isTTY &&
-      !(await confirm(`Delete ${nameOf(client)} (${clientId}) with all its tokens?`))
-    ) {
+    if (!yes && !(await confirm(`Delete ${nameOf(client)} (${clientId}) with all its tokens?`))) {
       throw new Error('Nothing was deleted.');
     }
     await deleteClient(db, clientId);
   });
   if (json) printJson({ deleted: clientId });
   else print(`Deleted ${clientId}.`);
-}
-
-async function confirm(question: string): Promise<boolean> {
-  const terminal = createInterface({ input: process.stdin, output: process.stderr });
-  const answer = await terminal.question(`${question} [y/N] `).finally(() => terminal.close());
-  return /^y(es)?$/i.test(answer.trim());
 }
 
 function existing<T>(found: T | undefined, clientId: string): T {
@@ -170,17 +185,20 @@ function toJson(client: Client): Record<string, unknown> {
     ...fullMetadata(client),
     first_party: client.firstParty,
     registered_by: client.registeredBy,
+    ...(client.authorizationMetadata && { authorization_metadata: client.authorizationMetadata }),
     updated_at: epochSeconds(client.updatedAt),
   };
 }
 
-function describe(client: Client): string {
+function describe(client: Client, apis: ClientApi[]): string {
   const { clientId, metadata, firstParty, registeredBy, createdAt, updatedAt } = client;
   return formatFields({
     client_id: clientId,
     ...Object.fromEntries(Object.entries(metadata).map(([name, value]) => [name, asText(value)])),
     'first party': firstParty ? 'yes: people are not asked for consent' : 'no',
     'registered by': registeredBy,
+    'authorization metadata': client.authorizationMetadata ? JSON.stringify(client.authorizationMetadata) : undefined,
+    apis: apis.map((row) => `${row.apiIdentifier}: ${accessInWords(row)}`).join('\n'),
     created: createdAt.toISOString(),
     changed: updatedAt.toISOString(),
   });

@@ -1,8 +1,12 @@
 import { Command } from 'commander';
 import { addAccounts } from './accounts.ts';
+import { addApis } from './apis.ts';
+import { addAuthorizationDetails } from './authorization-details.ts';
 import { addClients } from './clients.ts';
+import { addKeys } from './keys.ts';
 import { addMigrate } from './migrate.ts';
 import { addRegistrationTokens } from './registration-tokens.ts';
+import { addTokenExchange } from './token-exchange.ts';
 
 /** All commands. Parsing throws CommanderError instead of ending the process: for help, and for what is not understood. */
 export function createProgram(): Command {
@@ -16,5 +20,9 @@ export function createProgram(): Command {
   addClients(program);
   addRegistrationTokens(program);
   addAccounts(program);
+  addApis(program);
+  addTokenExchange(program);
+  addAuthorizationDetails(program);
+  addKeys(program);
   return program;
 }

@@ -75,6 +75,11 @@ export const shape = {
     productionDefault: 'token',
     meaning: 'who may register clients: anybody (`open`), with an initial access token (`token`), nobody (`closed`)',
   }),
+  CLIENT_ID_METADATA_DOCUMENTS: values.oneOf('off', 'on').register(variables, {
+    default: 'off',
+    meaning:
+      'whether a client may be known by the https address of a document with its metadata, as MCP clients are; nobody vouches for such clients',
+  }),
   ACCOUNT_REGISTRATION: values.oneOf('open', 'verified', 'closed').register(variables, {
     default: 'open',
     meaning: '`open`, `verified` (the account exists only once the mail link was followed) or `closed`',
@@ -109,6 +114,25 @@ export const shape = {
     .privateKeyFile()
     .optional()
     .register(variables, { unset: 'plain http', meaning: 'its PEM private key; both files or none' }),
+  MTLS_PORT: values.whole(1, 65535).optional().register(variables, {
+    unset: 'none',
+    meaning:
+      'second HTTPS port, with the same TLS files, that asks clients for a certificate (RFC 8705); discovery names it',
+  }),
+  MTLS_CERT_HEADER: values.headerName().optional().register(variables, {
+    unset: 'none',
+    meaning:
+      "request header in which a trusted proxy hands on a client's certificate: percent-encoded PEM or RFC 9440; needs `TRUST_PROXY` with addresses",
+  }),
+  MTLS_ORIGIN: values.origin().optional().register(variables, {
+    unset: "the issuer's host with `MTLS_PORT`",
+    meaning: 'public origin at which clients show their certificates, if it is not the issuer’s own',
+  }),
+  MTLS_CA_FILE: keys.authoritiesFile().optional().register(variables, {
+    unset: '`tls_client_auth` is off',
+    meaning:
+      'PEM file of the authorities whose client certificates `tls_client_auth` accepts, each the immediate issuer',
+  }),
   OUTBOUND_ALLOW: values.outboundHosts().optional().register(variables, {
     unset: 'empty',
     meaning:

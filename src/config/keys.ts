@@ -35,6 +35,15 @@ export function privateKeyFile() {
   });
 }
 
+/** The certificates of a PEM file, one or more, each that of an authority. */
+export function authoritiesFile() {
+  return value('the path of a readable PEM file of certificates that may issue others (CA:TRUE)', (text) => {
+    const pems = readFileSync(text, 'utf8').match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+    const authorities = pems.map((pem) => new X509Certificate(pem));
+    return authorities.length > 0 && authorities.every(({ ca }) => ca) ? authorities : undefined;
+  });
+}
+
 /** Whether the private key in `keyFile` is the one that `certFile` certifies. Both files must be well-formed. */
 export function keyMatchesCertificate(certFile: string, keyFile: string): boolean {
   return new X509Certificate(readFileSync(certFile)).checkPrivateKey(createPrivateKey(readFileSync(keyFile)));

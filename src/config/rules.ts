@@ -61,6 +61,12 @@ export const environment = z
     error: 'the private key of the certificate in TLS_CERT_FILE',
     when: areValid('TLS_CERT_FILE', 'TLS_KEY_FILE'),
   })
+  .superRefine(
+    (v, context) => {
+      for (const [path, error] of mtlsProblems(v)) context.addIssue({ code: 'custom', path: [path], message: error });
+    },
+    { when: always },
+  )
   .refine((v) => !mustShare(v) || v.OIDC_COOKIE_SECRET, {
     path: ['OIDC_COOKIE_SECRET'],
     error: 'at least 32 characters, given because all instances on one DATABASE_URL must share it in production',
@@ -83,6 +89,29 @@ export const environment = z
 
 function plain(origin: string | undefined): origin is string {
   return origin?.startsWith('http:') ?? false;
+}
+
+/** A certificate must come from a handshake: this server's own, or one that a proxy known by address vouches for. */
+function mtlsProblems(v: Values): [Name, string][] {
+  const source = v.MTLS_PORT !== undefined || v.MTLS_CERT_HEADER !== undefined;
+  const byAddress = typeof v.TRUST_PROXY === 'string';
+  const rules: [boolean, Name, string][] = [
+    [
+      v.MTLS_PORT === undefined || v.TLS_CERT_FILE !== undefined,
+      'MTLS_PORT',
+      'together with TLS_CERT_FILE and TLS_KEY_FILE',
+    ],
+    [v.MTLS_PORT === undefined || v.MTLS_PORT !== v.PORT, 'MTLS_PORT', 'another port than PORT'],
+    [
+      v.MTLS_CERT_HEADER === undefined || byAddress,
+      'MTLS_CERT_HEADER',
+      'together with TRUST_PROXY, naming the proxies by address',
+    ],
+    [v.MTLS_CA_FILE === undefined || source, 'MTLS_CA_FILE', 'together with MTLS_PORT or MTLS_CERT_HEADER'],
+    [v.MTLS_ORIGIN === undefined || source, 'MTLS_ORIGIN', 'together with MTLS_PORT or MTLS_CERT_HEADER'],
+    [typeof v.MTLS_ORIGIN !== 'string' || !plain(v.MTLS_ORIGIN), 'MTLS_ORIGIN', 'an https origin'],
+  ];
+  return rules.flatMap(([kept, name, expected]) => (kept ? [] : [[name, expected] as [Name, string]]));
 }
 
 function mustShare(v: Values): boolean {

@@ -108,6 +108,13 @@ export function trustProxy() {
   );
 }
 
+/** RFC 9110 §5.1, in the lower case in which Node hands headers over. */
+export function headerName() {
+  return value('the name of a request header', (text) =>
+    /^[a-z0-9-]{1,100}$/i.test(text) ? text.toLowerCase() : undefined,
+  );
+}
+
 export function outboundHosts() {
   return value(
     'host names (without port), addresses or CIDR ranges, separated by commas',

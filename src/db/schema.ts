@@ -9,6 +9,7 @@ import { sql } from 'drizzle-orm';
 import {
   bigint,
   boolean,
+  check,
   customType,
   index,
   integer,
@@ -23,7 +24,7 @@ import {
 const instant = () => timestamp({ withTimezone: true, mode: 'date' });
 const bytea = customType<{ data: Buffer }>({ dataType: () => 'bytea' });
 
-/** People. `id` is the `sub` of every token (prefix `u_`, so that no client id can equal it). */
+/** People. `id` is the `sub` of every token (prefix `u_`, which no client id has). */
 export const users = pgTable(
   'users',
   {
@@ -58,32 +59,53 @@ export const users = pgTable(
     createdAt: instant().notNull().defaultNow(),
     updatedAt: instant().notNull().defaultNow(),
   },
-  (t) => [uniqueIndex('users_email_normalized').on(t.emailNormalized)],
+  (t) => [
+    uniqueIndex('users_email_normalized').on(t.emailNormalized),
+    check('users_id_is_a_persons', sql`left(${t.id}, 2) = 'u_'`),
+  ],
 );
 
 /** RFC 7591 client metadata with the wire's own names, without any secret. */
 export type ClientMetadata = Record<string, unknown> & { redirect_uris?: string[] };
 
-export const oidcClients = pgTable('oidc_clients', {
-  clientId: text().primaryKey(),
-  metadata: jsonb().$type<ClientMetadata>().notNull(),
-  /** bcrypt; null for a public client. */
-  secretHash: text(),
-  /** The secret before the last rotation, good until `previousSecretExpiresAt`. */
-  previousSecretHash: text(),
-  previousSecretExpiresAt: instant(),
-  registrationTokenHash: text(),
-  /** Who vouches for it: `open` and `token` came through registration, `operator` through the command line. */
-  registeredBy: text({ enum: ['open', 'token', 'operator'] }).notNull(),
-  /** The operator's own application: no consent page. */
-  firstParty: boolean().notNull().default(false),
-  /** The operator's words about the client to the APIs it calls: a claim of its access tokens. */
-  authorizationMetadata: jsonb().$type<Record<string, unknown>>(),
-  /** When a token was first issued to it; a client from dynamic registration that stays null is deleted in time. */
-  usedAt: instant(),
-  createdAt: instant().notNull().defaultNow(),
-  updatedAt: instant().notNull().defaultNow(),
-});
+export const oidcClients = pgTable(
+  'oidc_clients',
+  {
+    clientId: text().primaryKey(),
+    metadata: jsonb().$type<ClientMetadata>().notNull(),
+    /** bcrypt; null for a public client. */
+    secretHash: text(),
+    /** The secret before the last rotation, good until `previousSecretExpiresAt`. */
+    previousSecretHash: text(),
+    previousSecretExpiresAt: instant(),
+    registrationTokenHash: text(),
+    /**
+     * Who vouches for it: `open` and `token` came through registration, `operator` through the command line; the metadata
+     * of `document` are a copy of what is at its id, a web address (client ID metadata documents).
+     */
+    registeredBy: text({ enum: ['open', 'token', 'operator', 'document'] }).notNull(),
+    /** The operator's own application: no consent page. */
+    firstParty: boolean().notNull().default(false),
+    /** The operator's words about the client to the APIs it calls: a claim of its access tokens. */
+    authorizationMetadata: jsonb().$type<Record<string, unknown>>(),
+    /**
+     * When a token was first issued to it; a client from dynamic registration in which it stays null is deleted in time.
+     * Clients from before this column count as used.
+     */
+    usedAt: instant().defaultNow(),
+    /** When the document was last had and accepted, … */
+    documentFetchedAt: instant(),
+    /** … and until when nobody asks for it again. */
+    documentFreshUntil: instant(),
+    createdAt: instant().notNull().defaultNow(),
+    updatedAt: instant().notNull().defaultNow(),
+  },
+  (t) => [
+    index('oidc_clients_unused').on(t.createdAt).where(sql`${t.usedAt} is null and ${t.registeredBy} <> 'operator'`),
+    // A client is the subject of its own tokens: it must not look like a person, nor like a pairwise subject.
+    check('oidc_clients_id_is_nobodys', sql`left(${t.clientId}, 2) not in ('u_', 'p_')`),
+  ],
+);
 
 /** APIs that access tokens are made for; `identifier` is the resource of RFC 8707 and the `aud` of the tokens. */
 export const apis = pgTable('apis', {
@@ -99,6 +121,8 @@ export const apis = pgTable('apis', {
     .notNull()
     .default('ES256'),
   tokenLifetimeSeconds: integer().notNull(),
+  /** Any client may ask people for its scopes, without being allowed to one by one: for MCP servers and their like. */
+  anyClient: boolean().notNull().default(false),
   createdAt: instant().notNull().defaultNow(),
   updatedAt: instant().notNull().defaultNow(),
 });
@@ -289,22 +313,26 @@ export const backchannelLogouts = pgTable(
 );
 
 /** The key ring: `next` is published and does not sign yet, `current` signs, `retired` only verifies, `revoked` is gone. */
-export const signingKeys = pgTable('signing_keys', {
-  /** RFC 7638 thumbprint. */
-  kid: text().primaryKey(),
-  alg: text().notNull(),
-  state: text({ enum: ['next', 'current', 'retired', 'revoked'] }).notNull(),
-  publicJwk: jsonb().$type<Record<string, unknown>>().notNull(),
-  /** Null once revoked. */
-  privateJwkEncrypted: text(),
-  createdAt: instant().notNull().defaultNow(),
-  /** When it began to sign. */
-  activatedAt: instant(),
-  /** When it stopped to sign, … */
-  retiredAt: instant(),
-  /** … and when the last token it signed has expired. */
-  publishedUntil: instant(),
-});
+export const signingKeys = pgTable(
+  'signing_keys',
+  {
+    /** RFC 7638 thumbprint. */
+    kid: text().primaryKey(),
+    alg: text().notNull(),
+    state: text({ enum: ['next', 'current', 'retired', 'revoked'] }).notNull(),
+    publicJwk: jsonb().$type<Record<string, unknown>>().notNull(),
+    /** Null once revoked. */
+    privateJwkEncrypted: text(),
+    createdAt: instant().notNull().defaultNow(),
+    /** When it began to sign. */
+    activatedAt: instant(),
+    /** When it stopped to sign, … */
+    retiredAt: instant(),
+    /** … and until when it verifies: when the last token it signed has expired, or when it was revoked. */
+    publishedUntil: instant(),
+  },
+  (t) => [uniqueIndex('signing_keys_one_of_each').on(t.alg, t.state).where(sql`${t.state} in ('next', 'current')`)],
+);
 
 /**
  * What happened to accounts, clients, tokens and keys: one row an event, never changed. No secret and no token is ever

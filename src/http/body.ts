@@ -72,6 +72,14 @@ export function isPlainText(value: string): boolean {
   return value.isWellFormed() && !/[\u0000-\u001f\u007f-\u009f\ufffd]/.test(value);
 }
 
+/** False also for format characters, which turn text round or hide in it: people read these words before they allow something. */
+export function isVisibleText(value: string): boolean {
+  return isPlainText(value) && !invisible.test(value);
+}
+
+/** The two joiners are what scripts and emoji need. */
+const invisible = /(?![\u200c\u200d])[\p{Cf}\p{Co}\p{Zl}\p{Zp}]/u;
+
 /** Parses a body, or throws 400 `invalid_request` with one issue per field. */
 export function parse<T>(schema: z.ZodType<T>, body: unknown): T {
   const result = schema.safeParse(body ?? {});

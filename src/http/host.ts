@@ -1,5 +1,10 @@
+import type { IncomingMessage } from 'node:http';
 import type { Request, RequestHandler } from 'express';
 import type { Logger } from 'pino';
+import { notFound } from './errors.ts';
+
+/** The endpoints that `mtls_endpoint_aliases` in the metadata names. */
+const calledByClients = /^\/oidc\/(token|revocation|introspection|userinfo|request|device\/auth)$/;
 
 /** A person may open several pages at once by a wrong name; only a proxy that rewrites Host goes on and on. */
 const maxRedirects = 5;
@@ -11,9 +16,11 @@ const maxRedirects = 5;
  * A browser that came by another name (127.0.0.1 for localhost) is sent to the right one before a cookie is set for the
  * wrong host. Behind a proxy that rewrites Host that would go round for ever: a short-lived cookie counts how often this
  * browser was sent, and in the end the request is served as it is and the operator is told.
+ * @param mtlsOrigin the other origin, where clients show certificates (RFC 8705 §5): no page is served there
  */
-export function pinHost(origin: string, log: Pick<Logger, 'warn'>): RequestHandler {
+export function pinHost(origin: string, log: Pick<Logger, 'warn'>, mtlsOrigin?: string): RequestHandler {
   const { host, protocol } = new URL(origin);
+  const mtlsHost = mtlsOrigin === undefined ? undefined : new URL(mtlsOrigin).host;
   const forwardedProtocol = protocol.slice(0, -1);
   const secure = protocol === 'https:';
   const marker = `${secure ? '__Host-' : ''}latchkey_host`;
@@ -22,6 +29,13 @@ export function pinHost(origin: string, log: Pick<Logger, 'warn'>): RequestHandl
 
   return (req, res, next) => {
     const seen = req.host;
+    if (mtlsHost !== undefined && seen?.toLowerCase() === mtlsHost) {
+      if (!calledByClients.test(req.path)) return next(notFound());
+      req.headers.host = mtlsHost;
+      req.headers['x-forwarded-proto'] = 'https';
+      delete req.headers['x-forwarded-host'];
+      return next();
+    }
     req.headers.host = host;
     req.headers['x-forwarded-proto'] = forwardedProtocol;
     delete req.headers['x-forwarded-host'];
@@ -39,6 +53,13 @@ export function pinHost(origin: string, log: Pick<Logger, 'warn'>): RequestHandl
     }
     next();
   };
+}
+
+/** Makes a request look as if its client had written the host of `origin`. */
+export function asSentTo(req: IncomingMessage, origin: string): IncomingMessage {
+  req.headers.host = new URL(origin).host;
+  delete req.headers['x-forwarded-host'];
+  return req;
 }
 
 /** A page that a person opens; programs may call the protocol endpoints by any name that reaches them. */

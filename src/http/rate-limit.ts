@@ -28,6 +28,11 @@ export function memoryRateLimit(perMinute: number, options: { failuresOnly?: boo
   });
 }
 
+/** The same caller, for limits that are counted elsewhere. */
+export function addressKey(address: string | undefined): string {
+  return ipKeyGenerator(address ?? '');
+}
+
 const common: Partial<Options> = {
   windowMs: windowSeconds * 1000,
   standardHeaders: false,

@@ -6,7 +6,7 @@ import type { Logger } from 'pino';
 const alphabet = '23456789ABCDEFGHJKMNPQRSTVWXYZ';
 
 /** The reference a person can quote, which the log carries too. */
-export function requestId(res: Response): string {
+export function requestId(res: Pick<Response, 'locals'>): string {
   return res.locals.requestId as string;
 }
 

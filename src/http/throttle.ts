@@ -38,3 +38,17 @@ export async function uncountHit(db: Database, key: string): Promise<void> {
     .set({ hits: sql`greatest(${throttles.hits} - 1, 0)` })
     .where(eq(throttles.key, sha256(key)));
 }
+
+/** Takes what comes once in `seconds`: true for whoever is first, false for all others until the time is over. */
+export async function claimTurn(db: Database, key: string, seconds: number, now = new Date()): Promise<boolean> {
+  const claimed = await db
+    .insert(throttles)
+    .values({ key: sha256(key), hits: 1, windowEndsAt: new Date(now.getTime() + seconds * 1000) })
+    .onConflictDoUpdate({
+      target: throttles.key,
+      set: { windowEndsAt: sql`excluded.window_ends_at` },
+      setWhere: sql`${throttles.windowEndsAt} <= ${now.toISOString()}::timestamptz`,
+    })
+    .returning({ key: throttles.key });
+  return claimed.length === 1;
+}

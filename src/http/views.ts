@@ -12,6 +12,8 @@ export type ClientTile = {
   logoUrl?: string | undefined;
   uri?: string | undefined;
   host?: string | undefined;
+  /** Where the app's own description is, when that is all that is known of it. */
+  documentHost?: string | undefined;
   policyUri?: string | undefined;
   tosUri?: string | undefined;
   /** Nobody has checked who runs it. */
@@ -78,12 +80,32 @@ export type Pages = {
     anotherAccountUrl: string;
     scopes: readonly { value: string; title: string; detail: string; checked: boolean; required: boolean }[];
     claims: readonly { value: string; title: string; detail: string; checked: boolean }[];
+    /** Authorization details (RFC 9396), by their place in the request. */
+    details: readonly { value: string; title: string; detail: string; checked: boolean }[];
     hidden: Hidden;
   };
+  /** `code` is what was typed; forms of devices go to the library, with its secret among `hidden`. */
+  device: { action: string; code: Field; problem?: Problem | undefined; hidden: Hidden };
+  'device-confirm': {
+    action: string;
+    client: ClientTile;
+    /** As the device shows it. */
+    userCode: string;
+    /** What it will be able to do, in words. */
+    scopes: readonly string[];
+    /** Who is signed in here, and the value of the button that asks for somebody else. */
+    account?: { email: string; another: string } | undefined;
+    /** The device's address, where it is not this browser's network too. */
+    elsewhere?: string | undefined;
+    hidden: Hidden;
+  };
+  'device-ended': { outcome: 'approved' | 'denied'; client?: ClientTile | undefined; signedIn: boolean };
   interrupted: Reference & {
     client?: ClientTile | undefined;
     reason: 'expired' | 'finished' | 'elsewhere' | 'other-account';
     restart?: Way | undefined;
+    /** Its way on is to type the device's code again. */
+    byDevice: boolean;
     otherUrl: string;
     otherLabel: string;
   };

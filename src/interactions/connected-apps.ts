@@ -1,4 +1,5 @@
 import type { ConnectedApp } from '../accounts/account.routes.ts';
+import { findApis } from '../apis/apis.ts';
 import type { Database } from '../db/database.ts';
 import type { ClientTile } from '../http/views.ts';
 import { listConsents } from '../oidc/consents.ts';
@@ -11,10 +12,17 @@ export async function connectedApps(
   accountId: string,
 ): Promise<ConnectedApp[]> {
   const consents = await listConsents(db, accountId);
+  const apis = await findApis(db, [...new Set(consents.flatMap(({ apiScopes }) => Object.keys(apiScopes)))]);
   return Promise.all(
-    consents.map(async ({ clientId, scopes, since }) => {
+    consents.map(async ({ clientId, scopes, apiScopes, since }) => {
       const tile = await clientTile(clientId);
-      return { clientId, name: tile?.name ?? clientId, logoUrl: tile?.logoUrl, since, scopes: scopeTitles(scopes) };
+      return {
+        clientId,
+        name: tile?.name ?? clientId,
+        logoUrl: tile?.logoUrl,
+        since,
+        scopes: scopeTitles(scopes, apiScopes, apis),
+      };
     }),
   );
 }

@@ -1,5 +1,7 @@
+import type { Api } from '../apis/apis.ts';
 import type { ClientTile, Pages } from '../http/views.ts';
-import type { PendingInteraction } from '../oidc/interactions.ts';
+import type { ApiScopes } from '../oidc/consents.ts';
+import type { Granted, PendingInteraction } from '../oidc/interactions.ts';
 
 type Person = { email: string; claims: Readonly<Record<string, unknown>> };
 
@@ -51,7 +53,22 @@ export function consentPage(
         checked: ticked(scope, remembered?.refusedScopes),
         required: false,
       })),
+      ...asked.apis.flatMap(({ identifier, name, scopes }) =>
+        Object.entries(scopes).map(([scope, title]) => ({
+          value: boxOf(identifier, scope),
+          title,
+          detail: name,
+          checked: ticked(scope, remembered?.refusedApiScopes[identifier]),
+          required: false,
+        })),
+      ),
     ],
+    details: asked.details.map(({ title, detail }, index) => ({
+      value: String(index),
+      title,
+      detail: detailFacts(detail),
+      checked: true,
+    })),
     claims: asked.claims.map((claim) => ({
       value: claim,
       title: `See your ${claim.replaceAll('_', ' ')}`,
@@ -59,6 +76,43 @@ export function consentPage(
       checked: ticked(claim, remembered?.refusedClaims),
     })),
   };
+}
+
+/** Two APIs may call something by the same name; neither part has a space in it. */
+function boxOf(api: string, scope: string): string {
+  return `${scope} ${api}`;
+}
+
+/** What the boxes that a person left ticked allow. */
+export function allowedBy(
+  { asked }: Pick<PendingInteraction, 'asked'>,
+  ticked: { scope: readonly string[]; claim: readonly string[]; detail: readonly string[] },
+): Granted {
+  const apiScopes = asked.apis.map(({ identifier, scopes }) => [
+    identifier,
+    Object.keys(scopes).filter((scope) => ticked.scope.includes(boxOf(identifier, scope))),
+  ]);
+  return {
+    scopes: ticked.scope,
+    claims: ticked.claim,
+    apiScopes: Object.fromEntries(apiScopes),
+    details: ticked.detail.map(Number),
+  };
+}
+
+/** `amount: 120.00 EUR, creditor: Fernwood`: every member that the app sent, so that nothing is allowed unseen. */
+function detailFacts({ type, locations, ...members }: Record<string, unknown>): string {
+  return Object.entries(members)
+    .map(([name, value]) => `${name.replaceAll('_', ' ')}: ${plainly(value)}`)
+    .join(', ');
+}
+
+function plainly(value: unknown): string {
+  if (Array.isArray(value)) return value.map(plainly).join(' ');
+  if (typeof value !== 'object' || value === null) return String(value);
+  return Object.entries(value)
+    .map(([name, inner]) => `${name} ${plainly(inner)}`)
+    .join(' ');
 }
 
 function text(value: unknown): string {
@@ -70,7 +124,19 @@ function address(value: unknown): string {
   return text(formatted).replaceAll('\n', ', ');
 }
 
-/** What a person allowed, as the account pages list it. */
-export function scopeTitles(scopes: readonly string[]): string[] {
-  return scopes.filter((scope) => scope !== 'openid').map((scope) => words[scope]?.title ?? scope);
+/** What a person allowed, as the account pages list it. What an API has no more is left out. */
+export function scopeTitles(
+  scopes: readonly string[],
+  apiScopes: ApiScopes,
+  apis: readonly Pick<Api, 'identifier' | 'name' | 'scopes'>[],
+): string[] {
+  return [
+    ...scopes.filter((scope) => scope !== 'openid').map((scope) => words[scope]?.title ?? scope),
+    ...apis.flatMap((api) =>
+      (apiScopes[api.identifier] ?? []).flatMap((scope) => {
+        const title = api.scopes[scope];
+        return title === undefined ? [] : [`${title} (${api.name})`];
+      }),
+    ),
+  ];
 }

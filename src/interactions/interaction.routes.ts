@@ -18,7 +18,7 @@ import type { ClientTile } from '../http/views.ts';
 import { formActionSource } from '../oidc/answers.ts';
 import type { BrowserSessions } from '../oidc/browser-session.ts';
 import type { Interactions, LostInteraction, PendingInteraction } from '../oidc/interactions.ts';
-import { consentPage } from './consent-page.ts';
+import { allowedBy, consentPage } from './consent-page.ts';
 import { interruptedPage } from './interrupted-page.ts';
 import { nextStep } from './next-step.ts';
 
@@ -42,6 +42,7 @@ const ticked = z.union([z.string().transform((name) => [name]), z.array(z.string
 const ConsentForm = z.object({
   scope: ticked.default([]),
   claim: ticked.default([]),
+  detail: ticked.default([]),
   decision: z.enum(['allow', 'deny']).default('deny'),
 });
 
@@ -113,7 +114,7 @@ export function interactionRoutes(dependencies: InteractionDependencies): Router
 
   async function submitLogin(req: Request, res: Response, interaction: PendingInteraction): Promise<void> {
     const outcome = await submitCredentials(dependencies, req, res);
-    if (outcome.outcome === 'authenticated') return signInAndGoOn(req, res, interaction, outcome.account);
+    if (outcome.outcome === 'authenticated') return signInAndGoOn(req, res, interaction, outcome);
     if (!isForm(req)) throw signInError(outcome);
     if (outcome.outcome === 'throttled') res.setHeader('Retry-After', String(outcome.retryAfterSeconds));
     await sendSignIn(res, interaction, { email: (req.body as { email?: unknown }).email, problem: outcome });
@@ -147,7 +148,7 @@ export function interactionRoutes(dependencies: InteractionDependencies): Router
     noteOutcome(res, `registration ${result.outcome}`);
     if (result.outcome === 'registered') {
       rememberDevice(dependencies.deviceCookies, req, res, result.account.email);
-      return signInAndGoOn(req, res, interaction, result.account);
+      return signInAndGoOn(req, res, interaction, result);
     }
     if (!isForm(req)) throw registrationError(result);
     if (result.outcome === 'closed') return sendRegistrationClosed(pages, res);
@@ -177,9 +178,9 @@ export function interactionRoutes(dependencies: InteractionDependencies): Router
     req: Request,
     res: Response,
     interaction: PendingInteraction,
-    account: Account,
+    { account, stillStands }: { account: Account; stillStands?: () => Promise<boolean> },
   ): Promise<void> {
-    const session = await sessions.signIn(req, res, { accountId: account.id, amr: ['pwd'] });
+    const session = await sessions.signIn(req, res, { accountId: account.id, amr: ['pwd'], stillStands });
     await goOn(req, res, await interaction.finishLogin(session));
   }
 
@@ -190,7 +191,7 @@ export function interactionRoutes(dependencies: InteractionDependencies): Router
     const data = consentPage(
       interaction,
       // Where the answer goes is what has to be trusted, whatever the client says of itself.
-      { ...client, host: hostOf(interaction.redirectUri) ?? client.host },
+      { ...client, host: interaction.byDevice ? undefined : (hostOf(interaction.redirectUri) ?? client.host) },
       { email: String(claims.email), claims },
       { action: pathOf(interaction, 'consent'), anotherAccountUrl: pathOf(interaction, 'login') },
     );
@@ -200,10 +201,9 @@ export function interactionRoutes(dependencies: InteractionDependencies): Router
   async function submitConsent(req: Request, res: Response, interaction: PendingInteraction): Promise<void> {
     // Asked and answered in another tab; what is asked now is something else.
     if (interaction.prompt.name !== 'consent') return goOn(req, res, `/auth/interaction/${interaction.uid}`);
-    const { scope, claim, decision } = parse(ConsentForm, req.body);
+    const { decision, ...ticked } = parse(ConsentForm, req.body);
     noteOutcome(res, `consent ${decision}`);
-    const answer =
-      decision === 'allow' ? interaction.grantConsent({ scopes: scope, claims: claim }) : interaction.deny();
+    const answer = decision === 'allow' ? interaction.grantConsent(allowedBy(interaction, ticked)) : interaction.deny();
     await goOn(req, res, await answer);
   }
 

@@ -3,14 +3,14 @@ import type { LostInteraction } from '../oidc/interactions.ts';
 
 /** The page for a step that cannot go on: what happened, and the nearest way on. */
 export function interruptedPage(
-  { reason, restartPath }: LostInteraction,
+  { reason, restartPath, byDevice }: LostInteraction,
   client: ClientTile | undefined,
   signedIn: boolean,
   mark: { reference: string; at: Date },
 ): Pages['interrupted'] {
   const name = client?.name;
   const restart = restartPath
-    ? { url: restartPath, label: name ? `Start again with ${name}` : 'Start again' }
+    ? { url: restartPath, label: byDevice ? 'Enter the code again' : name ? `Start again with ${name}` : 'Start again' }
     : client?.uri
       ? { url: client.uri, label: `Start again at ${client.name}` }
       : undefined;
@@ -18,6 +18,7 @@ export function interruptedPage(
     reason,
     ...(client && { client }),
     ...(restart && { restart }),
+    byDevice,
     otherUrl: signedIn ? '/account' : '/',
     otherLabel: signedIn ? 'Go to your account' : 'Go to the start page',
     ...mark,

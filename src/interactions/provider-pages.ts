@@ -15,7 +15,12 @@ export type ProviderPageDependencies = {
   currentSession: (req: IncomingMessage, res: ServerResponse) => Promise<SignedIn | undefined>;
 };
 
-const unknownInteraction: LostInteraction = { reason: 'expired', clientId: undefined, restartPath: undefined };
+const unknownInteraction: LostInteraction = {
+  reason: 'expired',
+  clientId: undefined,
+  restartPath: undefined,
+  byDevice: false,
+};
 
 /** The library's own pages (error, sign-out, what it calls a lost session) in the look and words of all others. */
 export function providerPages(dependencies: ProviderPageDependencies): PageSource {

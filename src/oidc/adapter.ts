@@ -4,28 +4,34 @@
  * expired is absent, one use is one conditional statement, and a database that cannot answer is 503, not 500.
  */
 import { type Adapter, type AdapterPayload, errors } from 'oidc-provider';
+import type { AuditSource } from '../audit/events.ts';
 import type { Database } from '../db/database.ts';
 import type { Encryption } from '../keys/encryption.ts';
 import {
   consumeArtifact,
   deleteArtifact,
   deleteArtifactsOfGrant,
+  deleteTokenFamily,
   findArtifact,
-  findArtifactByUserCode,
   insertArtifact,
+  insertArtifactOfSession,
   type Payload,
   upsertArtifact,
   upsertGrant,
 } from './artifacts.ts';
+import { createFindClient } from './client-id-metadata-documents.ts';
+import { deviceCodeStore } from './device-codes.ts';
 import { findInteraction, finishInteraction, upsertInteraction } from './interaction-store.ts';
 import { markOutage } from './outage.ts';
-import { endSession, findSession, findSessionByUid, retireSessionId, upsertSession } from './session-store.ts';
+import { leewayFor } from './refresh-tokens.ts';
+import { endSession } from './session-end.ts';
+import { findSession, findSessionByUid, retireSessionId, sessionEnded, upsertSession } from './session-store.ts';
 
-/** How the model `Client` is stored; supplied by the clients feature. */
+/** Where clients come from; supplied by the clients feature. They are never stored from here. */
 export type ClientStorage = {
-  find(clientId: string): Promise<Payload | undefined>;
-  upsert(clientId: string, metadata: Payload): Promise<void>;
-  destroy(clientId: string): Promise<void>;
+  /** With `source` it is the client that asks: a document that is its metadata may have to be fetched. */
+  find(clientId: string, source?: AuditSource): Promise<Payload | undefined>;
+  markUsed(clientId: string): Promise<void>;
 };
 
 export type AdapterDependencies = {
@@ -34,6 +40,8 @@ export type AdapterDependencies = {
   clients: ClientStorage;
   /** Seconds in which a rotated refresh token may be presented again. */
   refreshTokenLeewaySeconds: number;
+  /** Has the logout tokens delivered that an end of a session queued; where nobody signs out there is none. */
+  deliverLogouts?: () => void;
 };
 
 type Store = Partial<Adapter> & { rename?(oldId: string): Promise<void> };
@@ -47,31 +55,45 @@ export function createAdapter(dependencies: AdapterDependencies): (model: string
         return guarded(interactionStore(dependencies));
       case 'Client':
         return guarded(clientStore(dependencies));
+      case 'DeviceCode':
+        return guarded({ ...artifactStore(model, dependencies), ...deviceStore(dependencies) });
       default:
         return guarded(artifactStore(model, dependencies));
     }
   };
 }
 
+/** What the revocation endpoint takes: with it goes the rest of its grant. */
+const hasFamily = new Set(['AccessToken', 'RefreshToken']);
+
 function artifactStore(model: string, { db, encryption, refreshTokenLeewaySeconds }: AdapterDependencies): Store {
-  const leewaySeconds = model === 'RefreshToken' ? refreshTokenLeewaySeconds : 0;
+  const leeway = () => ({ leewaySeconds: model === 'RefreshToken' ? leewayFor(refreshTokenLeewaySeconds) : 0 });
   return {
     async upsert(id, payload, expiresIn) {
       const artifact = { model, id, payload: storable(payload), expiresIn };
       if (model === 'Grant') return upsertGrant(db, encryption, artifact);
+      if (model === 'AuthorizationCode' && typeof payload.sessionUid === 'string') {
+        if (!(await insertArtifactOfSession(db, encryption, artifact, payload.sessionUid))) throw sessionEnded();
+        return;
+      }
       if (model !== 'ReplayDetection') return upsertArtifact(db, encryption, artifact);
       // The library looks first and stores then; of two at once only one may store (SECURITY 42, 43).
       if (!(await insertArtifact(db, encryption, artifact)))
         throw new errors.InvalidRequest('this was presented before');
     },
-    find: (id) => findArtifact(db, model, id, { leewaySeconds }),
-    findByUserCode: (userCode) => findArtifactByUserCode(db, encryption, model, userCode),
+    find: (id) => findArtifact(db, model, id, leeway()),
     async consume(id) {
-      if (!(await consumeArtifact(db, model, id, { leewaySeconds }))) throw alreadyUsed(model);
+      if (!(await consumeArtifact(db, model, id, leeway()))) throw alreadyUsed(model);
     },
-    destroy: (id) => deleteArtifact(db, model, id),
-    revokeByGrantId: (grantId) => deleteArtifactsOfGrant(db, model, grantId),
+    destroy: (id) => (hasFamily.has(model) ? deleteTokenFamily : deleteArtifact)(db, model, id),
+    // The library asks for each model apart and at once; the first takes all, so that a crash leaves no half.
+    revokeByGrantId: (grantId) => deleteArtifactsOfGrant(db, grantId),
   };
+}
+
+function deviceStore(dependencies: AdapterDependencies): Store {
+  const codes = deviceCodeStore(dependencies);
+  return { ...codes, upsert: (id, payload, expiresIn) => codes.upsert(id, storable(payload), expiresIn) };
 }
 
 function alreadyUsed(model: string): Error {
@@ -81,12 +103,15 @@ function alreadyUsed(model: string): Error {
   return new errors.InvalidGrant(`${model} was already used`);
 }
 
-function sessionStore({ db }: AdapterDependencies): Store {
+function sessionStore({ db, deliverLogouts }: AdapterDependencies): Store {
   return {
     upsert: (id, payload, expiresIn = 1) => upsertSession(db, id, storable(payload), expiresIn),
     find: (id) => findSession(db, id),
     findByUid: (uid) => findSessionByUid(db, uid),
-    destroy: (id) => endSession(db, id),
+    async destroy(id) {
+      await endSession(db, id);
+      deliverLogouts?.();
+    },
     rename: (oldId) => retireSessionId(db, oldId),
   };
 }
@@ -100,11 +125,7 @@ function interactionStore({ db, encryption }: AdapterDependencies): Store {
 }
 
 function clientStore({ clients }: AdapterDependencies): Store {
-  return {
-    upsert: (id, payload) => clients.upsert(id, storable(payload)),
-    find: (id) => clients.find(id),
-    destroy: (id) => clients.destroy(id),
-  };
+  return { find: createFindClient(clients) };
 }
 
 /** PostgreSQL's JSON holds neither NUL nor half a surrogate pair; such a request is malformed, not a fault of ours. */

@@ -1,6 +1,7 @@
 import type { KoaContextWithOIDC } from 'oidc-provider';
 import { unavailable } from '../http/errors.ts';
 import type { LibraryPages } from './pages.ts';
+import { publicMetadataPaths } from './public-metadata.ts';
 
 /**
  * What every answer of the library gets: a body even for an unknown path, `no-store` unless it is public metadata, form
@@ -12,7 +13,7 @@ export async function answerMiddleware(
   next: () => Promise<void>,
 ): Promise<void> {
   await next();
-  if (!publicPaths.test(ctx.path)) ctx.set('Cache-Control', 'no-store');
+  if (!publicMetadataPaths.test(ctx.path)) ctx.set('Cache-Control', 'no-store');
   if (ctx.status === 404 && !ctx.body) return pages.notFound(ctx);
   if (ctx.status === 503) sayUnavailable(ctx);
   describeError(ctx);
@@ -21,8 +22,6 @@ export async function answerMiddleware(
   endUnaskedSignOut(ctx);
   allowFormTarget(ctx);
 }
-
-const publicPaths = /^\/(jwks|\.well-known\/.*)$/;
 
 /** The library's own words for a fault are "oops!", to people's programs too. */
 function sayUnavailable(ctx: KoaContextWithOIDC): void {
@@ -43,7 +42,7 @@ function describeError(ctx: KoaContextWithOIDC): void {
  * by script and without a word.
  */
 function isOvertaken({ oidc }: KoaContextWithOIDC): boolean {
-  if (oidc?.route !== 'resume') return false;
+  if (oidc?.route !== 'resume' && oidc?.route !== 'device_resume') return false;
   const signedIn = oidc.session?.accountId;
   const login = oidc.entities.Interaction?.result?.login;
   return signedIn !== undefined && login !== undefined && login.accountId !== signedIn;
@@ -56,7 +55,7 @@ function isOvertaken({ oidc }: KoaContextWithOIDC): boolean {
 async function holdErrorRedirect(pages: LibraryPages, ctx: KoaContextWithOIDC): Promise<void> {
   const location = ctx.response.get('Location');
   if (!location || !holdsErrors(ctx)) return;
-  if (!new URL(location, 'http://unused').searchParams.has('error')) return;
+  if (!answeredError(new URL(location, 'http://unused').searchParams)) return;
   ctx.remove('Location');
   ctx.status = 400;
   await pages.heldRedirect(ctx, location);
@@ -72,7 +71,18 @@ function holdsErrors({ oidc }: KoaContextWithOIDC): boolean {
  * was asked for: fragments and forms that send themselves would redirect just as well.
  */
 export function answerHeldErrorInQuery(ctx: KoaContextWithOIDC): void {
-  if (ctx.oidc.params && holdsErrors(ctx)) ctx.oidc.params.response_mode = 'query';
+  const { params } = ctx.oidc;
+  if (params && holdsErrors(ctx))
+    params.response_mode = /jwt$/.test(String(params.response_mode)) ? 'query.jwt' : 'query';
+}
+
+export type AnsweredError = { error: string; error_description: string };
+
+/** The error that an authorization response tells, plainly or inside a JWT of our own making (JARM §2.1). */
+export function answeredError(answer: URLSearchParams): AnsweredError | undefined {
+  const signed = answer.has('error') ? undefined : answer.get('response')?.split('.')[1];
+  const told = signed ? JSON.parse(Buffer.from(signed, 'base64url').toString()) : Object.fromEntries(answer);
+  return told.error && { error: told.error, error_description: told.error_description ?? '' };
 }
 
 /**
@@ -93,9 +103,10 @@ function endUnaskedSignOut(ctx: KoaContextWithOIDC): void {
 function allowFormTarget(ctx: KoaContextWithOIDC): void {
   const policy = ctx.response.get('Content-Security-Policy');
   if (!policy || !ctx.response.is('html') || !ctx.oidc?.client) return;
-  const { params, route, redirectUriCheckPerformed } = ctx.oidc;
-  const checked = route === 'end_session' ? ctx.status === 200 : redirectUriCheckPerformed;
-  if (!checked) return;
+  const { params, route, client, redirectUriCheckPerformed } = ctx.oidc;
+  // An error may come before the library's own check, and its self-submitting answer all the same.
+  const isRedirectUriGood = () => redirectUriCheckPerformed || client?.redirectUriAllowed(String(params?.redirect_uri));
+  if (route === 'end_session' ? ctx.status !== 200 : !isRedirectUriGood()) return;
   const source = formActionSource(route === 'end_session' ? params?.post_logout_redirect_uri : params?.redirect_uri);
   if (source) ctx.set('Content-Security-Policy', policy.replace(/form-action 'self'/, `form-action 'self' ${source}`));
 }

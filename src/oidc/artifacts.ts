@@ -1,8 +1,9 @@
 import { and, eq, gt, inArray, isNull, or, type SQL, sql } from 'drizzle-orm';
 import type { Database } from '../db/database.ts';
-import { oidcGrants } from '../db/schema.ts';
+import { oidcGrants, oidcSessions } from '../db/schema.ts';
 import type { Encryption } from '../keys/encryption.ts';
 import { sha256 } from '../lib/hash.ts';
+import { originLives } from './derived-grants.ts';
 
 export type Payload = Record<string, unknown>;
 
@@ -10,7 +11,7 @@ export type Payload = Record<string, unknown>;
 type Artifact = { model: string; id: string; payload: Payload; expiresIn: number | undefined };
 
 /** The stored form of an id: a grant id is no credential, everything else is kept as SHA-256 only. */
-function storedId(model: string, id: string): string {
+export function storedId(model: string, id: string): string {
   return model === 'Grant' ? id : sha256(id);
 }
 
@@ -60,6 +61,26 @@ export async function insertArtifact(db: Database, encryption: Encryption, artif
   return inserted.length === 1;
 }
 
+/**
+ * Inserts a code that a session gives out. False when the session has ended; an end under way is waited for, and one that
+ * comes later finds the code.
+ */
+export async function insertArtifactOfSession(
+  db: Database,
+  encryption: Encryption,
+  artifact: Artifact,
+  sessionUid: string,
+): Promise<boolean> {
+  const { model, id, payload, grantId, accountId, clientId, expiresAt } = rowOf(encryption, artifact);
+  const { rowCount } = await db.execute(sql`
+    with live as (select from ${oidcSessions} where uid = ${sessionUid} and ended_at is null for share)
+    insert into ${oidcGrants} (model, id, payload, grant_id, account_id, client_id, expires_at)
+    select ${model}, ${id}, ${JSON.stringify(payload)}::jsonb, ${grantId}, ${accountId}, ${clientId},
+      ${expiresAt?.toISOString() ?? null}::timestamptz
+    from live`);
+  return rowCount === 1;
+}
+
 function rowOf(encryption: Encryption, { model, id, payload, expiresIn }: Artifact): typeof oidcGrants.$inferInsert {
   const { jti, consumed, ...rest } = payload;
   const text = (value: unknown) => (typeof value === 'string' ? value : null);
@@ -77,7 +98,7 @@ function rowOf(encryption: Encryption, { model, id, payload, expiresIn }: Artifa
   };
 }
 
-type Stored = { payload: Payload; consumedAt: Date | null; idEncrypted: string | null };
+type Stored = { payload: Payload; consumedAt: Date | null };
 
 /** An artefact by its id, `jti` put back; expired is absent. */
 export async function findArtifact(
@@ -86,25 +107,14 @@ export async function findArtifact(
   id: string,
   options: { leewaySeconds?: number } = {},
 ): Promise<Payload | undefined> {
-  const found = await findOne(db, and(eq(oidcGrants.model, model), eq(oidcGrants.id, storedId(model, id))));
+  const itself = and(eq(oidcGrants.model, model), eq(oidcGrants.id, storedId(model, id)));
+  const found = await findOne(db, model === 'Grant' ? and(itself, originLives(db)) : itself);
   return found && { ...withConsumed(found, options.leewaySeconds), jti: id };
-}
-
-/** RFC 8628: a device code by the code its person typed; its own id is opened from its encrypted copy. */
-export async function findArtifactByUserCode(
-  db: Database,
-  encryption: Encryption,
-  model: string,
-  userCode: string,
-): Promise<Payload | undefined> {
-  const found = await findOne(db, and(eq(oidcGrants.model, model), eq(oidcGrants.userCode, userCode)));
-  if (!found?.idEncrypted) return undefined;
-  return { ...withConsumed(found), jti: encryption.decrypt(found.idEncrypted, model) };
 }
 
 async function findOne(db: Database, where: SQL | undefined): Promise<Stored | undefined> {
   const [row] = await db
-    .select({ payload: oidcGrants.payload, consumedAt: oidcGrants.consumedAt, idEncrypted: oidcGrants.idEncrypted })
+    .select({ payload: oidcGrants.payload, consumedAt: oidcGrants.consumedAt })
     .from(oidcGrants)
     .where(and(where, or(isNull(oidcGrants.expiresAt), gt(oidcGrants.expiresAt, new Date()))));
   return row;
@@ -153,21 +163,42 @@ export async function deleteArtifact(db: Database, model: string, id: string): P
   await db.delete(oidcGrants).where(and(eq(oidcGrants.model, model), eq(oidcGrants.id, storedId(model, id))));
 }
 
-/** Deletes all artefacts of one model that hang on a grant. */
-export async function deleteArtifactsOfGrant(db: Database, model: string, grantId: string): Promise<void> {
-  await db.delete(oidcGrants).where(and(eq(oidcGrants.model, model), eq(oidcGrants.grantId, grantId)));
+/**
+ * Deletes a token with all that hangs on the same grant, in one statement: the library destroys the token first and the
+ * rest after, and a crash in between would leave the rest without anything to revoke it by.
+ */
+export async function deleteTokenFamily(db: Database, model: string, id: string): Promise<void> {
+  const itself = and(eq(oidcGrants.model, model), eq(oidcGrants.id, storedId(model, id)));
+  const sameGrant = db.select({ grantId: oidcGrants.grantId }).from(oidcGrants).where(itself);
+  await deleteInOrder(db, or(itself, inArray(oidcGrants.grantId, sameGrant)));
 }
 
-/** Deletes grants with everything that hangs on them: tokens, codes and the grants themselves. */
-export async function deleteGrants(db: Database, grantIds: readonly string[]): Promise<void> {
-  if (grantIds.length === 0) return;
+/** Deletes all that hangs on a grant, whatever its model. */
+export async function deleteArtifactsOfGrant(db: Database, grantId: string): Promise<void> {
+  await deleteInOrder(db, eq(oidcGrants.grantId, grantId));
+}
+
+/** Deletes grants with everything that hangs on them: tokens, codes and the grants themselves. Answers what was there. */
+export async function deleteGrants(db: Database, grantIds: readonly string[]): Promise<Deleted[]> {
+  if (grantIds.length === 0) return [];
   const ids = [...grantIds];
-  await db
-    .delete(oidcGrants)
-    .where(or(inArray(oidcGrants.grantId, ids), and(eq(oidcGrants.model, 'Grant'), inArray(oidcGrants.id, ids))));
+  return deleteInOrder(
+    db,
+    or(inArray(oidcGrants.grantId, ids), and(eq(oidcGrants.model, 'Grant'), inArray(oidcGrants.id, ids))),
+  );
 }
 
-/** Deletes all that an account ever allowed a client, in whichever session. */
-export async function deleteGrantsOf(db: Database, accountId: string, clientId: string): Promise<void> {
-  await db.delete(oidcGrants).where(and(eq(oidcGrants.accountId, accountId), eq(oidcGrants.clientId, clientId)));
+type Deleted = { model: string; id: string; consumedAt: Date | null };
+
+/** Two revocations of one family would block each other for good if each locked the rows in an order of its own. */
+async function deleteInOrder(db: Database, where: SQL | undefined): Promise<Deleted[]> {
+  const { model, id, consumedAt } = oidcGrants;
+  const doomed = db.select({ model, id }).from(oidcGrants).where(where).orderBy(model, id).for('update');
+  return db.delete(oidcGrants).where(sql`(${model}, ${id}) in ${doomed}`).returning({ model, id, consumedAt });
+}
+
+/** Deletes all that an account ever allowed a client, or any client, in whichever session. */
+export async function deleteGrantsOf(db: Database, accountId: string, clientId?: string): Promise<void> {
+  const ofClient = clientId === undefined ? undefined : eq(oidcGrants.clientId, clientId);
+  await deleteInOrder(db, and(eq(oidcGrants.accountId, accountId), ofClient));
 }

@@ -4,11 +4,10 @@
  * in the memory of one process, where neither consents nor an operator could find their clients.
  */
 import { errors, type KoaContextWithOIDC, Provider } from 'oidc-provider';
-import type { AuditSource } from '../audit/events.ts';
-import { auditSource } from '../audit/record.ts';
 import { HttpError } from '../http/errors.ts';
 import type { ClientStorage } from './adapter.ts';
 import type { Payload } from './artifacts.ts';
+import { requestSource } from './request-source.ts';
 
 /** Where a client names itself. Elsewhere nothing is fetched, and a client whose copy has grown too old is none. */
 const asking = new Set([
@@ -25,7 +24,7 @@ export function createFindClient(clients: ClientStorage): (clientId: string) => 
     const earlier = ctx && refused.get(ctx);
     if (earlier) throw earlier;
     try {
-      return await clients.find(clientId, ctx && asking.has(ctx.oidc?.route) ? sourceOf(ctx) : undefined);
+      return await clients.find(clientId, ctx && asking.has(ctx.oidc?.route) ? requestSource(ctx) : undefined);
     } catch (error) {
       if (!(error instanceof HttpError) || !ctx) throw error;
       const refusal = libraryError(ctx, error);
@@ -33,10 +32,6 @@ export function createFindClient(clients: ClientStorage): (clientId: string) => 
       throw refusal;
     }
   };
-}
-
-function sourceOf({ req, res }: KoaContextWithOIDC): AuditSource {
-  return auditSource(...([req, res] as unknown as Parameters<typeof auditSource>));
 }
 
 function libraryError(ctx: KoaContextWithOIDC, error: HttpError): Error {

@@ -1,63 +1,69 @@
-import type { ClientAuthMethod, Configuration, JWKS } from 'oidc-provider';
+import type { Configuration, JWKS } from 'oidc-provider';
+import type { AuthorizationDetailsType } from '../apis/authorization-details-types.ts';
+import { acrValues } from './acr.ts';
 import { type AdapterDependencies, createAdapter } from './adapter.ts';
+import { type AdvancedRequestDependencies, advancedFeatures, enabledJWA } from './advanced-requests.ts';
+import { richAuthorizationRequests, withKnownTypes } from './authorization-details.ts';
+import { type RegistrationPolicy, registrationMetadata } from './client-registration.ts';
+import { cookieNames, longCookie, shortCookie } from './cookies.ts';
+import { type DeviceFlowDependencies, deviceFlow } from './device-flow.ts';
+import { requireNonceAtUserinfo } from './dpop.ts';
+import { assertClientAssertion, isFapiClient } from './fapi.ts';
+import { furtherMetadata } from './further-metadata.ts';
+import { loadExistingGrant } from './grants.ts';
+import { mayIntrospect, mayRevoke } from './introspection.ts';
+import { clientAuthMethods, mtlsMetadata, requireMtlsForBoundTokens } from './mtls.ts';
 import { markOutage } from './outage.ts';
 import type { LibraryPages } from './pages.ts';
 import {
   checkClaimsParameter,
   extraClientMetadata,
   issueRefreshToken,
-  loadExistingGrant,
-  mayAskAboutToken,
   pairwiseIdentifier,
   promptPolicy,
   ttl,
 } from './policy.ts';
+import { type ReuseDependencies, revokeGrantPolicy, rotateRefreshToken } from './refresh-tokens.ts';
+import { requireAllowedResource, resourceIndicators } from './resource-servers.ts';
 import { scopeClaims, supportedScopes } from './scopes.ts';
+import { extraTokenClaims, formats } from './token-claims.ts';
 
-export type ConfigurationDependencies = AdapterDependencies & {
-  secure: boolean;
-  cookieSecrets: readonly string[];
-  /** PKCE of every client, or of public clients and those that ask for it themselves. */
-  pkce: 'public' | 'all';
-  allowedOrigins: readonly string[];
-  pairwiseSalt: string;
-  /** The guarded fetch for every request made on a client's behalf. */
-  fetch: typeof fetch;
-  /** All standard claims of an account that may be used; undefined when there is none. */
-  accountClaims: (sub: string) => Promise<({ sub: string } & Record<string, unknown>) | undefined>;
-  pages: LibraryPages;
-};
-
-const clientAuthMethods: ClientAuthMethod[] = ['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt'];
-
-/** Algorithms that verify with a public key; a stored hash must never serve as an HMAC key. */
-const asymmetric = ['RS256', 'PS256', 'ES256', 'EdDSA', 'Ed25519'] as const;
+export type ConfigurationDependencies = AdapterDependencies &
+  AdvancedRequestDependencies &
+  RegistrationPolicy & {
+    secure: boolean;
+    cookieSecrets: readonly string[];
+    /** PKCE of every client, or of public clients and those that ask for it themselves. */
+    pkce: 'public' | 'all';
+    allowedOrigins: readonly string[];
+    pairwiseSalt: string;
+    /** The guarded fetch for every request made on a client's behalf. */
+    fetch: typeof fetch;
+    /** All standard claims of an account that may be used; undefined when there is none. */
+    accountClaims: (sub: string) => Promise<({ sub: string } & Record<string, unknown>) | undefined>;
+    pages: LibraryPages;
+    devicePages: DeviceFlowDependencies['devicePages'];
+    /** Tells whoever runs the server; no secret and no token is among the facts. */
+    warn: ReuseDependencies['warn'];
+  };
 
 const maxFetchedBytes = 64 * 1024;
 
-/** Cookie names: plain ones on http, where prefixes and `Secure` would keep browsers from sending them. */
-function cookieNames(secure: boolean): { session: string; interaction: string; resume: string } {
-  const scoped = secure ? '__Secure-latchkey_' : 'latchkey_';
-  return {
-    session: secure ? '__Host-latchkey_session' : 'latchkey_session',
-    interaction: `${scoped}interaction`,
-    resume: `${scoped}resume`,
-  };
-}
-
-/** The attributes of the session cookie, shared by the library and our own sign-in. */
-export const longCookie = { signed: true, httpOnly: true, sameSite: 'lax', overwrite: true, path: '/' } as const;
-export const shortCookie = { signed: true, httpOnly: true, sameSite: 'lax', overwrite: true } as const;
-
 /** Everything the library is told. Each option that differs from its default says why where it is not plain. */
-export function buildConfiguration(dependencies: ConfigurationDependencies, jwks: JWKS): Configuration {
-  const { pages } = dependencies;
+export function buildConfiguration(
+  dependencies: ConfigurationDependencies,
+  jwks: JWKS,
+  types: readonly AuthorizationDetailsType[],
+): Configuration {
+  const { pages, mtls } = dependencies;
   const accountClaims = (sub: string) => markOutage(dependencies.accountClaims(sub));
   const findGrant = loadExistingGrant(dependencies.db);
+  const resources = resourceIndicators(dependencies.db);
+  const endGrant = revokeGrantPolicy(dependencies);
   if (dependencies.cookieSecrets.length === 0) throw new Error('without cookie secrets the library signs no cookie');
 
   return {
-    adapter: createAdapter(dependencies),
+    adapter: createAdapter({ ...dependencies, clients: withKnownTypes(dependencies.clients, types) }),
     jwks,
     routes: {
       authorization: '/auth',
@@ -67,8 +73,11 @@ export function buildConfiguration(dependencies: ConfigurationDependencies, jwks
       introspection: '/introspection',
       revocation: '/revocation',
       pushed_authorization_request: '/request',
+      device_authorization: '/device/auth',
+      code_verification: '/device',
       end_session: '/session/end',
     },
+    discovery: { ...registrationMetadata(dependencies), ...mtlsMetadata(mtls), ...furtherMetadata(mtls) },
     responseTypes: ['code'],
     scopes: supportedScopes,
     claims: {
@@ -80,13 +89,10 @@ export function buildConfiguration(dependencies: ConfigurationDependencies, jwks
     },
     subjectTypes: ['public', 'pairwise'],
     pairwiseIdentifier: pairwiseIdentifier(dependencies.pairwiseSalt),
-    clientAuthMethods,
-    enabledJWA: {
-      clientAuthSigningAlgValues: [...asymmetric],
-      requestObjectSigningAlgValues: [...asymmetric],
-      idTokenSigningAlgValues: ['RS256', 'ES256'],
-      dPoPSigningAlgValues: ['ES256', 'EdDSA', 'Ed25519', 'RS256', 'PS256'],
-    },
+    clientAuthMethods: clientAuthMethods(mtls),
+    assertJwtClientAuthClaimsAndHeader: assertClientAssertion,
+    acrValues,
+    enabledJWA,
     cookies: {
       keys: [...dependencies.cookieSecrets],
       names: cookieNames(dependencies.secure),
@@ -99,21 +105,25 @@ export function buildConfiguration(dependencies: ConfigurationDependencies, jwks
     },
     pkce: {
       required: (_ctx, client) =>
-        dependencies.pkce === 'all' || client.clientAuthMethod === 'none' || client.require_pkce === true,
+        dependencies.pkce === 'all' ||
+        client.clientAuthMethod === 'none' ||
+        client.require_pkce === true ||
+        isFapiClient(client),
     },
     features: {
+      ...advancedFeatures(dependencies),
       devInteractions: { enabled: false },
+      backchannelLogout: { enabled: true },
       claimsParameter: { enabled: true, assertClaimsParameter: (_ctx, claims) => checkClaimsParameter(claims) },
       clientCredentials: { enabled: true },
+      deviceFlow: deviceFlow(dependencies),
       introspection: {
         enabled: true,
-        // The library looks at the grant and the session; that the account may still be used is ours to say.
-        allowedPolicy: async (_ctx, client, token) =>
-          mayAskAboutToken(client, token) &&
-          (!('accountId' in token) || (await accountClaims(token.accountId)) !== undefined),
+        allowedPolicy: (_ctx, client, token) => mayIntrospect(dependencies, client, token),
       },
-      revocation: { enabled: true, allowedPolicy: (_ctx, client, token) => mayAskAboutToken(client, token) },
-      resourceIndicators: { enabled: false },
+      revocation: { enabled: true, allowedPolicy: (_ctx, client, token) => mayRevoke(dependencies.db, client, token) },
+      resourceIndicators: resources,
+      richAuthorizationRequests: richAuthorizationRequests(types),
       rpInitiatedLogout: {
         enabled: true,
         logoutSource: (ctx) => markOutage(pages.logout(ctx)),
@@ -121,16 +131,21 @@ export function buildConfiguration(dependencies: ConfigurationDependencies, jwks
       },
     },
     renderError: (ctx, out, error) => pages.error(ctx, out, error),
-    findAccount: async (_ctx, sub) => {
+    findAccount: async (ctx, sub, token) => {
+      requireNonceAtUserinfo(ctx);
       const claims = await accountClaims(sub);
+      // The library comes by here before it makes tokens of a code, and before it rotates a refresh token.
+      if (claims && token) await requireAllowedResource(resources, ctx, token);
       return claims && { accountId: sub, claims: () => claims };
     },
     loadExistingGrant: (ctx) => markOutage(findGrant(ctx)),
+    extraTokenClaims,
+    formats,
     issueRefreshToken,
-    // CONTRACT: on every refresh, for public and confidential clients alike, unless told otherwise.
-    rotateRefreshToken: true,
+    rotateRefreshToken,
+    revokeGrantPolicy: (ctx) => markOutage(endGrant(ctx)),
     ttl,
-    extraClientMetadata,
+    extraClientMetadata: mtls ? extraClientMetadata : requireMtlsForBoundTokens(extraClientMetadata),
     clientBasedCORS: (_ctx, origin, client) =>
       dependencies.allowedOrigins.includes(origin) ||
       (client.clientAuthMethod === 'none' && (client.redirectUris ?? []).some((uri) => originOf(uri) === origin)),

@@ -3,13 +3,18 @@ import type { Database } from '../db/database.ts';
 import { consents } from '../db/schema.ts';
 import { deleteGrantsOf } from './artifacts.ts';
 
-/** What an account said to a client: scopes and single claims, granted and refused alike. */
+/** What an account said to a client: scopes, single claims and scopes of APIs, granted and refused alike. */
 export type Consent = {
   grantedScopes: string[];
   refusedScopes: string[];
   grantedClaims: string[];
   refusedClaims: string[];
+  grantedApiScopes: ApiScopes;
+  refusedApiScopes: ApiScopes;
 };
+
+/** API identifier → scopes. */
+export type ApiScopes = Record<string, string[]>;
 
 export async function findConsent(db: Database, accountId: string, clientId: string): Promise<Consent | undefined> {
   const [row] = await db
@@ -18,10 +23,25 @@ export async function findConsent(db: Database, accountId: string, clientId: str
       refusedScopes: consents.refusedScopes,
       grantedClaims: consents.grantedClaims,
       refusedClaims: consents.refusedClaims,
+      grantedApiScopes: consents.grantedApiScopes,
+      refusedApiScopes: consents.refusedApiScopes,
     })
     .from(consents)
     .where(and(eq(consents.accountId, accountId), eq(consents.clientId, clientId)));
   return row;
+}
+
+/**
+ * Whether a consent that was just copied into a grant is still there; a withdrawal under way is waited for. One that comes
+ * later finds the grant.
+ */
+export async function isConsentHeld(db: Database, accountId: string, clientId: string): Promise<boolean> {
+  const held = await db
+    .select({ clientId: consents.clientId })
+    .from(consents)
+    .where(and(eq(consents.accountId, accountId), eq(consents.clientId, clientId)))
+    .for('key share');
+  return held.length === 1;
 }
 
 /** Remembers an answer for every browser. What was asked now replaces what was said before; the rest stays. */
@@ -52,7 +72,14 @@ function mergeConsent(before: Consent, answer: Consent): Consent {
     refusedScopes: merge(before.refusedScopes, answer.refusedScopes, answer.grantedScopes),
     grantedClaims: merge(before.grantedClaims, answer.grantedClaims, answer.refusedClaims),
     refusedClaims: merge(before.refusedClaims, answer.refusedClaims, answer.grantedClaims),
+    grantedApiScopes: mergeApis(before.grantedApiScopes, answer.grantedApiScopes, answer.refusedApiScopes),
+    refusedApiScopes: mergeApis(before.refusedApiScopes, answer.refusedApiScopes, answer.grantedApiScopes),
   };
+}
+
+function mergeApis(before: ApiScopes, added: ApiScopes, removed: ApiScopes): ApiScopes {
+  const apis = [...new Set([...Object.keys(before), ...Object.keys(added)])];
+  return Object.fromEntries(apis.map((api) => [api, merge(before[api] ?? [], added[api] ?? [], removed[api] ?? [])]));
 }
 
 function merge(before: string[], added: string[], removed: string[]): string[] {
@@ -63,9 +90,14 @@ function merge(before: string[], added: string[], removed: string[]): string[] {
 export async function listConsents(
   db: Database,
   accountId: string,
-): Promise<{ clientId: string; scopes: string[]; since: Date }[]> {
+): Promise<{ clientId: string; scopes: string[]; apiScopes: ApiScopes; since: Date }[]> {
   return db
-    .select({ clientId: consents.clientId, scopes: consents.grantedScopes, since: consents.createdAt })
+    .select({
+      clientId: consents.clientId,
+      scopes: consents.grantedScopes,
+      apiScopes: consents.grantedApiScopes,
+      since: consents.createdAt,
+    })
     .from(consents)
     .where(eq(consents.accountId, accountId))
     .orderBy(desc(consents.createdAt));

@@ -19,6 +19,7 @@ export function listenToEvents(provider: Provider, note: NoteEvent): void {
   succeeded('authorization.success', 'authorization.success');
   succeeded('interaction.started', 'interaction.started');
   succeeded('grant.success', 'grant.success');
+  succeeded('device_authorization.success', 'device_authorization.success');
   succeeded('end_session.success', 'end_session.success');
   for (const name of failures) failed(name);
   events.on('server_error', (ctx: Ctx, error: Failure) => note(ctx.res, 'server_error', error));
@@ -33,6 +34,9 @@ const failures = [
   'introspection.error',
   'revocation.error',
   'pushed_authorization_request.error',
+  'device_authorization.error',
+  'code_verification.error',
+  'device_resume.error',
   'end_session.error',
   'end_session_confirm.error',
 ] as const;

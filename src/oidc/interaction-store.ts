@@ -107,6 +107,8 @@ export type PastInteraction = {
   prompt: string | undefined;
   /** Asked for by a device, pushed by the client, or with a token in it: a browser cannot make it again. */
   notByBrowser: boolean;
+  /** Asked for by a device, whose code leads here. */
+  byDevice: boolean;
 };
 
 /** What is known of an interaction that this browser cannot act on, to offer a way on. */
@@ -125,5 +127,6 @@ export async function findPastInteraction(db: Database, id: string): Promise<Pas
     prompt,
     notByBrowser:
       hintOf(row.payload) !== undefined || sealedMembers.some((member) => row.payload[member] !== undefined),
+    byDevice: row.payload.deviceCode !== undefined,
   };
 }

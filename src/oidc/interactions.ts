@@ -1,12 +1,15 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { isDeepStrictEqual } from 'node:util';
 import type { Interaction } from 'oidc-provider';
+import { findAccess } from '../apis/client-access.ts';
 import type { Database } from '../db/database.ts';
+import { acrOf } from './acr.ts';
+import { type AskedDetail, askedDetails, consentToDetails } from './authorization-details.ts';
 import type { BrowserSessions, SignedIn } from './browser-session.ts';
-import { shortCookie } from './configuration.ts';
-import { type Consent, findConsent, saveConsent } from './consents.ts';
+import { type ApiScopes, type Consent, findConsent, isConsentHeld, saveConsent } from './consents.ts';
+import { shortCookie } from './cookies.ts';
+import { applyConsent, grantIdOf } from './grants.ts';
 import { findPastInteraction, type PastInteraction, signedInWith } from './interaction-store.ts';
-import { applyConsent, grantIdOf } from './policy.ts';
 import type { ProviderHandle } from './provider.ts';
 import { requestedClaims, scopeClaims, supportedScopes } from './scopes.ts';
 
@@ -18,24 +21,41 @@ export type PendingInteraction = {
   /** The account that the question is for; undefined until somebody signed in. */
   accountId: string | undefined;
   loginHint: string | undefined;
+  /** Whether a device asks (RFC 8628), which has no address that the answer goes to. */
+  byDevice: boolean;
   /** Where an answer or a refusal will send the browser in the end: its forms must be allowed to go there. */
   redirectUri: string | undefined;
-  /** Scopes besides openid, and single claims that no requested scope covers. */
-  asked: { scopes: string[]; claims: string[] };
+  /**
+   * Scopes besides openid, single claims that no requested scope covers, APIs with the scopes asked for there, and
+   * authorization details (RFC 9396).
+   */
+  asked: { scopes: string[]; claims: string[]; apis: AskedApi[]; details: AskedDetail[] };
   /** What this account said to this client before. */
   remembered: Consent | undefined;
   /** Each answers the question and gives the address to send the browser to. */
   finishLogin(session: SignedIn): Promise<string>;
-  grantConsent(granted: { scopes: readonly string[]; claims: readonly string[] }): Promise<string>;
+  grantConsent(granted: Granted): Promise<string>;
   deny(): Promise<string>;
+};
+
+/** `scopes`: name → what it means, in the operator's words. */
+export type AskedApi = { identifier: string; name: string; scopes: Record<string, string> };
+
+/** What of it a person allowed, details by their place; anything that was not asked for is passed over. */
+export type Granted = {
+  scopes: readonly string[];
+  claims: readonly string[];
+  apiScopes: ApiScopes;
+  details: readonly number[];
 };
 
 /** Why a browser cannot go on with an interaction, and what is known to offer a way on. */
 export type LostInteraction = {
   reason: 'expired' | 'finished' | 'elsewhere' | 'other-account';
   clientId: string | undefined;
-  /** A path on this origin that starts the same request again. */
+  /** A path on this origin that starts the same request again; for a device's, where its code is typed. */
   restartPath: string | undefined;
+  byDevice: boolean;
 };
 
 export type Interactions = ReturnType<typeof interactions>;
@@ -68,14 +88,15 @@ export function interactions(provider: ProviderHandle, sessions: BrowserSessions
 
   async function describeLost(uid: string): Promise<LostInteraction> {
     const past = await findPastInteraction(db, uid);
-    if (!past) return { reason: 'expired', clientId: undefined, restartPath: undefined };
+    if (!past) return { reason: 'expired', clientId: undefined, restartPath: undefined, byDevice: false };
     const reason = past.state === 'pending' ? 'elsewhere' : past.state;
-    return { reason, clientId: past.clientId, restartPath: restartPath(past) };
+    return { reason, clientId: past.clientId, restartPath: restartPath(past), byDevice: past.byDevice };
   }
 }
 
 /** The same authorization request once more, when all of it is known and a browser may make it. */
-function restartPath({ params, notByBrowser }: PastInteraction): string | undefined {
+function restartPath({ params, notByBrowser, byDevice }: PastInteraction): string | undefined {
+  if (byDevice) return '/oidc/device';
   if (notByBrowser || params.request || params.request_uri || !params.client_id) return undefined;
   return `/oidc/auth?${new URLSearchParams(params)}`;
 }
@@ -92,6 +113,8 @@ async function pendingInteraction(
     .split(' ')
     .filter((scope) => scope !== 'openid' && supportedScopes.includes(scope));
   const claims = requestedClaims(params.claims);
+  const apis = await askedApis(db, clientId, params);
+  const details = await askedDetails(db, params.authorization_details);
   const covered = scopes.flatMap((scope) => scopeClaims[scope] ?? []);
 
   const finish = async (result: NonNullable<Interaction['result']>) => {
@@ -106,8 +129,9 @@ async function pendingInteraction(
     clientId,
     accountId,
     loginHint: params.login_hint,
+    byDevice: interaction.deviceCode !== undefined,
     redirectUri: params.redirect_uri,
-    asked: { scopes, claims: claims.filter((claim) => !covered.includes(claim)) },
+    asked: { scopes, claims: claims.filter((claim) => !covered.includes(claim)), apis, details },
     remembered: accountId ? await findConsent(db, accountId, clientId) : undefined,
 
     finishLogin: (session) =>
@@ -116,6 +140,7 @@ async function pendingInteraction(
           accountId: session.accountId,
           ts: session.loginTs,
           amr: [...session.amr],
+          acr: acrOf(session.amr),
           [signedInWith]: session.uid,
         },
       }),
@@ -123,6 +148,13 @@ async function pendingInteraction(
     async grantConsent(granted) {
       const { session } = interaction;
       if (!session?.accountId || !session.uid) throw new Error('consent was asked of nobody');
+      const answered = (has: (api: string, scope: string) => boolean): ApiScopes =>
+        Object.fromEntries(
+          apis.map(({ identifier, scopes }) => [
+            identifier,
+            Object.keys(scopes).filter((scope) => has(identifier, scope)),
+          ]),
+        );
       const isGranted = (claim: string) =>
         granted.claims.includes(claim) || granted.scopes.some((scope) => scopeClaims[scope]?.includes(claim));
       const answer: Consent = {
@@ -130,16 +162,34 @@ async function pendingInteraction(
         refusedScopes: scopes.filter((scope) => !granted.scopes.includes(scope)),
         grantedClaims: claims.filter(isGranted),
         refusedClaims: claims.filter((claim) => !isGranted(claim)),
+        grantedApiScopes: answered((api, scope) => granted.apiScopes[api]?.includes(scope) ?? false),
+        refusedApiScopes: answered((api, scope) => !granted.apiScopes[api]?.includes(scope)),
       };
       const said = await saveConsent(db, session.accountId, clientId, answer);
       const grantId = grantIdOf(session.uid, session.accountId, clientId);
       await writeGrant(provider, db, { grantId, accountId: session.accountId, clientId, said });
       // The sign-in of an earlier step belongs to the same answer: without it prompt=login would be asked again.
-      return finish({ ...interaction.lastSubmission, consent: { grantId } });
+      const allowed = details.filter((_, index) => granted.details.includes(index));
+      return finish({ ...interaction.lastSubmission, consent: { grantId, ...consentToDetails(allowed) } });
     },
 
     deny: () => finish({ error: 'access_denied', error_description: 'The person did not allow it.' }),
   };
+}
+
+/** RFC 8707: the APIs that a request names, each with those of the request's scopes that this client may ask for there. */
+export async function askedApis(
+  db: Database,
+  clientId: string,
+  { resource, scope = '' }: { resource?: string | string[] | undefined; scope?: string | undefined },
+): Promise<AskedApi[]> {
+  const names = scope.split(' ');
+  const access = await findAccess(db, clientId, [resource ?? []].flat(), { forPerson: true });
+  return access.map(({ identifier, name, scopes }) => ({
+    identifier,
+    name,
+    scopes: Object.fromEntries(Object.entries(scopes).filter(([one]) => names.includes(one))),
+  }));
 }
 
 /** Another tab may have been answered meanwhile: whoever writes last must write what was said in both. */
@@ -159,4 +209,5 @@ async function writeGrant(
     written = latest;
     latest = await findConsent(db, accountId, clientId);
   }
+  if (!(await isConsentHeld(db, accountId, clientId))) await grant.destroy();
 }

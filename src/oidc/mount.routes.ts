@@ -1,16 +1,19 @@
 import express, { type Request, type RequestHandler, type Response, Router } from 'express';
-import { HttpError } from '../http/errors.ts';
-import { memoryRateLimit } from '../http/rate-limit.ts';
+import { HttpError, methodNotAllowed } from '../http/errors.ts';
+import { memoryRateLimit, type RateLimit } from '../http/rate-limit.ts';
 import type { ProviderHandle } from './provider.ts';
 
 export type MountDependencies = {
   provider: Pick<ProviderHandle, 'callback'>;
-  /** For the one form among the protocol endpoints. */
+  /** For the forms among the protocol endpoints. */
   sameOrigin: RequestHandler;
+  rateLimit: RateLimit;
 };
 
 /** As long as an address may be. */
 const readFormText = express.text({ type: 'application/x-www-form-urlencoded', limit: '8kb' });
+
+const postOnly = ['/oidc/token', '/oidc/request', '/oidc/introspection', '/oidc/revocation', '/oidc/device/auth'];
 
 /** Endpoints that resource servers call for every request of theirs; only their refused callers are counted. */
 const calledByResourceServers = /^\/(introspection|revocation|userinfo)\/?$/i;
@@ -19,13 +22,15 @@ const calledByResourceServers = /^\/(introspection|revocation|userinfo)\/?$/i;
  * The provider below `/oidc`, last in the order and with no body parser in front: it reads the raw stream. RFC 8414's
  * address for an issuer with a path is outside the mount and answered from inside.
  */
-export function mountRoutes({ provider, sameOrigin }: MountDependencies): Router {
+export function mountRoutes({ provider, sameOrigin, rateLimit }: MountDependencies): Router {
   const tokenLimit = memoryRateLimit(600);
   const refusedClients = memoryRateLimit(60, { failuresOnly: true });
 
   const router = Router();
+  router.all(postOnly, refuseOtherMethods);
   router.get('/.well-known/oauth-authorization-server/oidc', showMetadata);
-  router.post('/oidc/session/end/confirm', sameOrigin);
+  router.post(['/oidc/session/end/confirm', '/oidc/device'], sameOrigin);
+  router.post('/oidc/device/auth', rateLimit('device-authorization', 60));
   router.post(['/oidc/auth', '/oidc/session/end'], readFormText, askByGet);
   router.post('/oidc/{*path}', limitToken, refusedClients);
   router.use('/oidc', requireReadableQuery, (req, res) => provider.callback(req, res));
@@ -55,6 +60,15 @@ export function mountRoutes({ provider, sameOrigin }: MountDependencies): Router
     req.originalUrl = `/oidc${req.url}`;
     await provider.callback(req, res);
   }
+}
+
+/** RFC 9126 §2.3. The library answers 404, as if there were nothing. */
+function refuseOtherMethods(...[req, res, next]: Parameters<RequestHandler>): void {
+  if (req.method !== 'POST' && req.method !== 'OPTIONS') {
+    res.setHeader('Allow', 'POST, OPTIONS');
+    throw methodNotAllowed();
+  }
+  next();
 }
 
 /**

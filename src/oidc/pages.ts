@@ -1,4 +1,5 @@
 import type { ErrorOut, KoaContextWithOIDC } from 'oidc-provider';
+import { answeredError } from './answers.ts';
 
 export type ErrorPage = {
   status: number;
@@ -58,11 +59,7 @@ export function libraryPages(source: PageSource) {
       html(ctx, await source.interrupted(uid, facts(ctx), 'other-account'));
     },
     async heldRedirect(ctx: KoaContextWithOIDC, location: string) {
-      const parameters = new URL(location).searchParams;
-      const out = {
-        error: parameters.get('error') ?? '',
-        error_description: parameters.get('error_description') ?? '',
-      };
+      const out = answeredError(new URL(location).searchParams) ?? { error: '', error_description: '' };
       html(ctx, await source.heldRedirect({ ...errorPage(ctx, out), location }, facts(ctx)));
     },
     async notFound(ctx: KoaContextWithOIDC) {

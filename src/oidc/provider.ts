@@ -4,15 +4,29 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type JWK, type JWKS, type KoaContextWithOIDC, Provider } from 'oidc-provider';
+import type { AuthorizationDetailsType } from '../apis/authorization-details-types.ts';
+import { publicPart } from '../keys/key-pairs.ts';
+import type { SigningKey } from '../keys/signing-keys.ts';
 import { answerHeldErrorInQuery, answerMiddleware } from './answers.ts';
+import { keepLogoutTokensForDelivery } from './backchannel-logout.ts';
+import { noteFirstToken } from './client-registration.ts';
+import { signOutOfClient } from './client-sign-out.ts';
 import { buildConfiguration, type ConfigurationDependencies } from './configuration.ts';
+import { deviceMiddleware } from './device-flow.ts';
 import { listenToEvents, type NoteEvent } from './events.ts';
+import { answerAboutJwt } from './introspection.ts';
 import { markOutage } from './outage.ts';
+import { cachePublicMetadata } from './public-metadata.ts';
+import { keepReusedTokenForItsRecord } from './refresh-tokens.ts';
+import { registerTokenExchange } from './token-exchange.ts';
+import { limitUserCodes } from './user-codes.ts';
 
 export type ProviderDependencies = ConfigurationDependencies & {
   issuer: string;
   /** Reads the signing keys, the one that signs first for each algorithm. */
-  loadKeys: () => Promise<object[]>;
+  loadKeys: () => Promise<SigningKey[]>;
+  /** Reads the registered types of authorization details. */
+  loadAuthorizationDetailsTypes: () => Promise<AuthorizationDetailsType[]>;
   /** Compares a presented client secret with what is stored for the client. */
   verifyClientSecret: (clientId: string, presented: string) => Promise<boolean>;
   noteEvent: NoteEvent;
@@ -23,35 +37,73 @@ export type ProviderHandle = {
   readonly current: Provider;
   /** Handles a request below the mount, with `req.url` relative to it. */
   callback(req: IncomingMessage, res: ServerResponse): Promise<void>;
-  /** Reads the keys again and swaps the provider; requests under way finish on the old one. */
-  reloadKeys(): Promise<void>;
+  /** The `kid` of each of its keys, in signing order. */
+  readonly keyIds: readonly string[];
+  readonly authorizationDetailsTypes: readonly AuthorizationDetailsType[];
+  /**
+   * Makes a provider of what is stored now, keys included, and swaps it in; requests under way finish on the old one.
+   * When that fails the old one stays.
+   */
+  reload(): Promise<void>;
 };
 
 export async function createProvider(dependencies: ProviderDependencies): Promise<ProviderHandle> {
-  let current = build(dependencies, await dependencies.loadKeys());
-  let callback = current.callback();
+  let served = await make();
+  let made = 0;
+  let installed = 0;
   return {
     get current() {
-      return current;
+      return served.provider;
     },
-    callback: (req, res) => callback(req, res),
-    async reloadKeys() {
-      current = build(dependencies, await dependencies.loadKeys());
-      callback = current.callback();
+    get keyIds() {
+      return served.keyIds;
+    },
+    get authorizationDetailsTypes() {
+      return served.types;
+    },
+    callback: (req, res) => served.callback(req, res),
+    async reload() {
+      made += 1;
+      const turn = made;
+      const fresh = await make();
+      // Of two at once, the one that began to read first may come last.
+      if (turn < installed) return;
+      installed = turn;
+      served = fresh;
     },
   };
+
+  async function make() {
+    const keys = await dependencies.loadKeys();
+    const types = await dependencies.loadAuthorizationDetailsTypes();
+    const provider = build(dependencies, keys, types);
+    return { provider, types, keyIds: keys.map(({ kid }) => kid), callback: provider.callback() };
+  }
 }
 
-function build(dependencies: ProviderDependencies, keys: object[]): Provider {
+function build(dependencies: ProviderDependencies, keys: SigningKey[], types: AuthorizationDetailsType[]): Provider {
   const jwks: JWKS = { keys: keys as JWK[] };
-  const provider = new Provider(dependencies.issuer, buildConfiguration(dependencies, jwks));
+  const provider = new Provider(dependencies.issuer, buildConfiguration(dependencies, jwks, types));
   // Host and protocol of every request are set from the issuer before the mount.
   provider.proxy = true;
   compareSecretsByHash(provider, dependencies);
   keepOldSessionIdUntilNewIsStored(provider);
+  keepLogoutTokensForDelivery(provider);
+  keepReusedTokenForItsRecord(provider);
+  limitUserCodes(provider, dependencies.db);
   listenToEvents(provider, dependencies.noteEvent);
+  noteFirstToken(provider, dependencies.clients, dependencies.noteEvent);
   provider.on('authorization.error', answerHeldErrorInQuery);
+  provider.use((ctx, next) => cachePublicMetadata(ctx as KoaContextWithOIDC, next));
   provider.use((ctx, next) => markOutage(answerMiddleware(dependencies.pages, ctx as KoaContextWithOIDC, next)));
+  provider.use((ctx, next) => markOutage(deviceMiddleware(dependencies.db, ctx as KoaContextWithOIDC, next)));
+  provider.use((ctx, next) => markOutage(signOutOfClient(dependencies, ctx as KoaContextWithOIDC, next)));
+  const publicKeys = { keys: keys.map(publicPart) };
+  registerTokenExchange(provider, { ...dependencies, jwks: publicKeys });
+  provider.use(async (ctx, next) => {
+    const answered = await answerAboutJwt(dependencies, publicKeys, ctx as KoaContextWithOIDC, next);
+    if (answered) dependencies.noteEvent(ctx.res, 'introspection of a JWT');
+  });
   return provider;
 }
 

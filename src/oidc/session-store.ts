@@ -4,6 +4,7 @@
  * lead to it; authorizations are merged per client; and a session that ended is never written again.
  */
 import { and, eq, gt, isNull, or, sql } from 'drizzle-orm';
+import { errors } from 'oidc-provider';
 import type { Database } from '../db/database.ts';
 import { oidcSessionIds, oidcSessions } from '../db/schema.ts';
 import { sha256 } from '../lib/hash.ts';
@@ -81,16 +82,19 @@ export async function findSessionByUid(db: Database, uid: string): Promise<Paylo
   return row?.payload;
 }
 
-/** Ends the session that `id` leads to, for every tab and every request still under way. */
-export async function endSession(db: Database, id: string): Promise<void> {
-  const uid = db
-    .select({ uid: oidcSessionIds.uid })
-    .from(oidcSessionIds)
-    .where(eq(oidcSessionIds.idHash, sha256(id)));
-  await db
-    .update(oidcSessions)
-    .set({ endedAt: new Date() })
-    .where(and(eq(oidcSessions.uid, uid), isNull(oidcSessions.endedAt)));
+/** Answered with a page and not at the client: whoever sits here can start the sign-in again. */
+export function sessionEnded(): Error {
+  return Object.assign(new errors.SessionNotFound('the session ended meanwhile'), { allow_redirect: false });
+}
+
+/** Throws `sessionEnded` unless the session is live, which it then stays until the transaction `tx` is over. */
+export async function requireLiveSession(tx: Database, uid: string): Promise<void> {
+  const live = await tx
+    .select({ uid: oidcSessions.uid })
+    .from(oidcSessions)
+    .where(and(eq(oidcSessions.uid, uid), isNull(oidcSessions.endedAt)))
+    .for('share');
+  if (live.length === 0) throw sessionEnded();
 }
 
 /** Retires a cookie value whose successor is stored, after `graceMs`. */

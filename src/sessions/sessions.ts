@@ -15,8 +15,14 @@ export function createSessions(browser: BrowserSessions) {
       const session = await browser.current(req, res);
       return session && { accountId: session.accountId, loginAt: new Date(session.loginTs * 1000), amr: session.amr };
     },
-    async signIn(req: IncomingMessage, res: ServerResponse, accountId: string, amr: readonly string[]): Promise<void> {
-      await browser.signIn(req, res, { accountId, amr });
+    async signIn(
+      req: IncomingMessage,
+      res: ServerResponse,
+      accountId: string,
+      amr: readonly string[],
+      stillStands?: () => Promise<boolean>,
+    ): Promise<void> {
+      await browser.signIn(req, res, { accountId, amr, stillStands });
     },
     signOut: (req: IncomingMessage, res: ServerResponse): Promise<void> => browser.signOut(req, res),
   };

@@ -21,7 +21,7 @@ import { type OpenTestDatabase, openTestDatabase } from './database.ts';
 export const origin = 'http://localhost:3000';
 
 type Options = Partial<Pick<RegisterDependencies, 'accountRegistration' | 'passwordCheck'>> &
-  Partial<Pick<AccountDependencies, 'connectedApps' | 'disconnectApp'>> &
+  Partial<Pick<AccountDependencies, 'connectedApps' | 'disconnectApp' | 'signOutEverywhere'>> &
   Partial<Pick<PasswordDependencies, 'endSessions'>>;
 
 /** The accounts' pages alone, on the real database, with sessions kept in memory. */
@@ -44,6 +44,7 @@ function createAccountsApp(db: Database, bcrypt: Bcrypt, options: Options = {}):
     passwordCheck: 'common' as const,
     connectedApps: async () => [],
     disconnectApp: async () => {},
+    signOutEverywhere: async () => {},
     endSessions: async () => {},
     registration: options.accountRegistration !== 'closed',
     ...options,

@@ -47,7 +47,7 @@ test('keys are read again while requests are served: none fails, and sessions an
   const rp = await discover(app, await registerClient(app));
   const { person, tokens } = await signInThrough(app, rp, account);
   const served = Promise.all(Array.from({ length: 20 }, () => rp.userinfo(tokens.access_token, account.sub)));
-  await Promise.all([app.app.reloadKeys(), served]);
+  await Promise.all([app.app.reload(), served]);
   const request = await rp.start({ prompt: 'none' });
   const again = await request.finish((await person.open(request.url)).left as URL);
   expect(decodeProtectedHeader(again.id_token ?? '').kid).toBe(decodeProtectedHeader(tokens.id_token ?? '').kid);

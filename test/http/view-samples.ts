@@ -45,7 +45,14 @@ export function samples(write: (text: string) => string): Sample[] {
     since: mark.at,
     scopes: [write('See your name')],
   };
-  const consent = { action: path, account, anotherAccountUrl: path, hidden, claims: [{ ...row, value: 'address' }] };
+  const consent = {
+    action: path,
+    account,
+    anotherAccountUrl: path,
+    hidden,
+    details: [{ ...row, value: '0' }],
+    claims: [{ ...row, value: 'address' }],
+  };
   const scopes = [
     { ...row, value: 'openid', required: true },
     { ...row, value: 'profile', required: false },
@@ -73,10 +80,54 @@ export function samples(write: (text: string) => string): Sample[] {
     { name: 'consent', title: 'Share with', data: { ...consent, client, scopes } },
     { name: 'consent', title: 'Share with', data: { ...consent, client: { ...client, unverified: false }, scopes } },
     {
+      name: 'consent',
+      title: 'Share with',
+      data: { ...consent, client: { ...client, documentHost: write('app.example') }, scopes },
+    },
+    {
       name: 'interrupted',
       title: 'This sign-in got interrupted',
-      data: { client, reason: 'expired', restart: way, otherUrl: path, otherLabel: way.label, ...mark },
+      data: {
+        client,
+        reason: 'expired',
+        restart: way,
+        byDevice: false,
+        otherUrl: path,
+        otherLabel: way.label,
+        ...mark,
+      },
     },
+    {
+      name: 'interrupted',
+      title: 'This sign-in got interrupted',
+      data: { client, reason: 'expired', restart: way, byDevice: true, otherUrl: path, otherLabel: way.label, ...mark },
+    },
+    { name: 'device', title: 'Connect a device', data: { action: path, code: right, hidden } },
+    {
+      name: 'device',
+      title: 'Problem: Connect a device',
+      data: { action: path, code: wrong, problem: fix(), hidden },
+    },
+    {
+      name: 'device-confirm',
+      title: 'Connect',
+      data: {
+        action: path,
+        client,
+        userCode: 'WDJB-MJHT',
+        scopes: [row.title, row.title],
+        account: { ...account, another: write('other') },
+        elsewhere: '2001:db8:85a3:1234:5678:8a2e:370:7334',
+        hidden,
+      },
+    },
+    {
+      name: 'device-confirm',
+      title: 'Connect',
+      data: { action: path, client: { ...client, unverified: false }, userCode: 'WDJB-MJHT', scopes: [], hidden },
+    },
+    { name: 'device-ended', title: 'Your device is connected', data: { outcome: 'approved', client, signedIn: true } },
+    { name: 'device-ended', title: 'Nothing was connected', data: { outcome: 'denied', client, signedIn: false } },
     {
       name: 'error',
       title: write('It broke').slice(0, 2),

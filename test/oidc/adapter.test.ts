@@ -29,17 +29,17 @@ let drop: () => Promise<void>;
 const encryption = createEncryption([randomBytes(32)]);
 const stores = new Map<string, Record<string, unknown>>();
 
+const dependencies = {
+  encryption,
+  refreshTokenLeewaySeconds: 0,
+  clients: {
+    find: async (id: string) => stores.get(id),
+    markUsed: async () => {},
+  },
+};
+
 function adapterOf(model: string, refreshTokenLeewaySeconds = 0) {
-  return createAdapter({
-    db: database.db,
-    encryption,
-    refreshTokenLeewaySeconds,
-    clients: {
-      find: async (id) => stores.get(id),
-      upsert: async (id, metadata) => void stores.set(id, metadata),
-      destroy: async (id) => void stores.delete(id),
-    },
-  })(model);
+  return createAdapter({ ...dependencies, db: database.db, refreshTokenLeewaySeconds })(model);
 }
 
 function payload(extra: Record<string, unknown> = {}): AdapterPayload {
@@ -88,7 +88,8 @@ describe.each([...tokenModels, 'Grant', 'ReplayDetection'])('%s', (model) => {
     await adapter.upsert(id, payload({ jti: id }), 60);
     expect(await adapterOf(model === 'AccessToken' ? 'RefreshToken' : 'AccessToken').find(id)).toBeUndefined();
     advance(60);
-    expect(await adapter.find(id)).toBeUndefined();
+    // Whoever polls with a device code is told that it has run out.
+    if (model !== 'DeviceCode') expect(await adapter.find(id)).toBeUndefined();
     vi.useRealTimers();
     await adapter.destroy(id);
     expect(await adapter.find(id)).toBeUndefined();
@@ -142,6 +143,58 @@ describe.each(tokenModels)('%s', (model) => {
     }
   });
 });
+
+describe('revoking', () => {
+  test('one token of a grant takes all of them, whatever their model, in one statement', async () => {
+    const [grantId, otherGrantId] = [randomToken(), randomToken()];
+    const models = ['AccessToken', 'RefreshToken', 'AuthorizationCode'];
+    const revocations = [
+      (id: string) => adapterOf('RefreshToken').destroy(id),
+      (id: string) => adapterOf('AccessToken').destroy(id),
+      () => adapterOf('AccessToken').revokeByGrantId(grantId),
+    ];
+    for (const revoke of revocations) {
+      const id = randomToken();
+      for (const model of models) {
+        await adapterOf(model).upsert(id, payload({ jti: id, grantId }), 60);
+        await adapterOf(model).upsert(grantId, payload({ grantId: otherGrantId }), 60);
+      }
+      await revoke(id);
+      for (const model of models) {
+        expect(await adapterOf(model).find(id), model).toBeUndefined();
+        expect(await adapterOf(model).find(grantId), model).toBeTruthy();
+      }
+    }
+  });
+
+  test('also takes a token that is being used at that moment', async () => {
+    const [id, grantId] = [randomToken(), randomToken()];
+    const adapter = adapterOf('RefreshToken');
+    await adapter.upsert(id, payload({ jti: id, grantId }), 60);
+    let revoked: Promise<unknown> = Promise.resolve();
+    await database.db.transaction(async (tx) => {
+      await createAdapter({ ...dependencies, db: tx as unknown as typeof database.db })('RefreshToken').consume(id);
+      revoked = Promise.resolve(adapter.revokeByGrantId(grantId));
+      await untilSomebodyWaits();
+    });
+    await revoked;
+    expect(await adapter.find(id)).toBeUndefined();
+  });
+
+  test('the same family many times at once does not end in a deadlock', async () => {
+    const grantId = randomToken();
+    const ids = Array.from({ length: 20 }, () => randomToken());
+    await Promise.all(ids.map((id) => adapterOf('RefreshToken').upsert(id, payload({ jti: id, grantId }), 60)));
+    await Promise.all(ids.map((id) => adapterOf('RefreshToken').destroy(id)));
+    expect(await Promise.all(ids.map((id) => adapterOf('RefreshToken').find(id)))).toEqual(ids.map(() => undefined));
+  });
+});
+
+/** Resolves once a statement in this database waits for a lock. */
+async function untilSomebodyWaits(): Promise<void> {
+  const waiting = sql`select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
+  while ((await database.db.execute(waiting)).rows.length === 0);
+}
 
 describe.each(consumable)('%s', (model) => {
   test('of parallel uses exactly one succeeds, and the use is seen afterwards', async () => {
@@ -224,8 +277,33 @@ describe('DeviceCode', () => {
     await adapter.upsert(id, payload({ jti: id, userCode }), 60);
     expect(await adapter.findByUserCode(userCode)).toMatchObject({ jti: id, userCode });
     expect(await adapter.findByUserCode('AAAA-BBBB')).toBeUndefined();
+  });
+
+  test('says that it has run out to whoever asks later (RFC 8628 §3.5)', async () => {
+    const adapter = adapterOf('DeviceCode');
+    const id = randomToken();
+    await adapter.upsert(id, payload({ jti: id, userCode: randomToken(6) }), 60);
     advance(61);
-    expect(await adapter.findByUserCode(userCode)).toBeUndefined();
+    expect(await adapter.find(id)).toMatchObject({ jti: id });
+    await expect(adapter.consume(id)).rejects.toMatchObject({ error: 'invalid_grant' });
+  });
+
+  test('is decided once: of an approval and denials at once, one stands', async () => {
+    const adapter = adapterOf('DeviceCode');
+    const id = randomToken();
+    const code = payload({ jti: id, userCode: randomToken(6) });
+    await adapter.upsert(id, code, 60);
+    const decisions = [
+      { accountId: 'u_1' },
+      { error: 'access_denied' },
+      { accountId: 'u_2' },
+      { error: 'access_denied' },
+    ];
+    const outcomes = await Promise.allSettled(decisions.map((said) => adapter.upsert(id, { ...code, ...said }, 60)));
+    expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+    const stands = decisions[outcomes.findIndex(({ status }) => status === 'fulfilled')];
+    const { accountId, error } = (await adapter.find(id)) ?? {};
+    expect({ accountId, error }).toEqual({ accountId: undefined, error: undefined, ...stands });
   });
 });
 
@@ -356,7 +434,7 @@ test('a database that cannot answer is 503', async () => {
     db: down.db,
     encryption,
     refreshTokenLeewaySeconds: 0,
-    clients: { find: async () => undefined, upsert: async () => {}, destroy: async () => {} },
+    clients: { find: async () => undefined, markUsed: async () => {} },
   })('AccessToken');
   await expect(adapter.find('x')).rejects.toMatchObject({ statusCode: 503 });
   await down.close();

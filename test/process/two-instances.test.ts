@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { singleConnection } from '../../src/db/single-connection.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { enterCode, pollOnce, registerDevice, startDevice } from '../support/device.ts';
 import { type LoadBalancer, startLoadBalancer } from '../support/load-balancer.ts';
 import { createPerson, readText } from '../support/person.ts';
 import {
@@ -80,8 +81,8 @@ test('started at once on an empty database they take turns: one migrates, keys a
     servers.map(async ({ port }) => (await fetch(`http://127.0.0.1:${port}/oidc/jwks`)).json()),
   );
   expect(keySets[0]).toEqual(keySets[1]);
-  const rows = await query('select alg from signing_keys order by alg');
-  expect(rows).toEqual([{ alg: 'ES256' }, { alg: 'RS256' }]);
+  const rows = await query(`select alg from signing_keys where state = 'current' order by alg collate "C"`);
+  expect(rows).toEqual([{ alg: 'ES256' }, { alg: 'EdDSA' }, { alg: 'RS256' }]);
 });
 
 test('a flow whose every other step is another server’s ends in tokens', async () => {
@@ -155,4 +156,18 @@ test('eight refreshes with one token at once, over both: one wins (SECURITY 18)'
     });
     expect([won.length, lost.length]).toEqual([1, 7]);
   }
+});
+
+test('a device is allowed at one while it polls at both, and of eight polls at once one wins', async () => {
+  const tv = await registerDevice(provider);
+  const device = await startDevice(provider, tv);
+  expect((await pollOnce(provider, tv, device)).error).toBe('authorization_pending');
+  const person = createPerson(provider.origin);
+  const confirm = await enterCode(person, device.user_code);
+  const login = await person.submit(confirm, 'device-confirm', {}, 'device-approve');
+  const end = await allow(person, await signIn(person, login, account));
+  expect(readText(end.html)).toContain('Your device is connected');
+  const answers = await Promise.all(Array.from({ length: 8 }, () => pollOnce(provider, tv, device)));
+  expect(answers.filter(({ status }) => status === 200)).toHaveLength(1);
+  expect(answers.filter(({ error }) => error === 'invalid_grant')).toHaveLength(7);
 });

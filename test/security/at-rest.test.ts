@@ -8,6 +8,7 @@ import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { createInitialAccessToken } from '../../src/clients/initial-access-tokens.ts';
 import { sha256 } from '../../src/lib/hash.ts';
 import { startApp, type TestApp } from '../support/app.ts';
+import { enterCode, pollOnce, registerDevice, startDevice } from '../support/device.ts';
 import { createPerson } from '../support/person.ts';
 import { allow, discover, registerAccount, registerClient, signIn, signInThrough } from '../support/relying-party.ts';
 
@@ -24,6 +25,7 @@ function note(kind: string, value: string | null | undefined): void {
 const secretFields = [
   ...['password', 'code', 'code_verifier', 'client_secret', 'access_token', 'refresh_token', 'id_token', 'token'],
   ...['id_token_hint', 'registration_access_token', 'request_uri', 'subject_token', 'client_assertion'],
+  'device_code',
 ];
 
 function noteFields(fields: Iterable<[string, unknown]>): void {
@@ -113,6 +115,16 @@ async function everyFlow(): Promise<void> {
     headers: { ...own, authorization: `Bearer ${initial}` },
     body: JSON.stringify({ redirect_uris: ['https://a.example/'], grant_types: ['authorization_code'] }),
   });
+
+  // A device, allowed, and one that says with a token for whom it asks.
+  const tv = await registerDevice(app);
+  const device = await startDevice(app, tv, { scope: 'openid offline_access' });
+  await pollOnce(app, tv, device);
+  const confirm = await enterCode(person, device.user_code);
+  await allow(person, await person.submit(confirm, 'device-confirm', {}, 'device-approve'));
+  const { id_token, refresh_token } = await pollOnce(app, tv, device);
+  expect(refresh_token).toBeTruthy();
+  await enterCode(person, (await startDevice(app, tv, { id_token_hint: String(id_token) })).user_code);
 
   // The playground, which keeps what a relying party would keep.
   const start = await person.open('/playground');

@@ -1,6 +1,7 @@
 /** Every page, whoever renders it and whatever went wrong: the same headers, and nothing from anywhere else. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startApp, type TestApp } from '../support/app.ts';
+import { type Device, registerDevice, startDevice } from '../support/device.ts';
 import { createPerson, type Page, type Person } from '../support/person.ts';
 import {
   allow,
@@ -40,6 +41,16 @@ async function confirmSignOut(who: Person, button: string): Promise<Page> {
   return who.submit(await who.open('/oidc/session/end'), 'logout', {}, button);
 }
 
+async function device(): Promise<Device> {
+  return startDevice(app, await registerDevice(app));
+}
+
+async function decide(shown: Device, button: string): Promise<Page> {
+  const confirm = await person.open(shown.verification_uri_complete);
+  const page = await person.submit(confirm, 'device-confirm', {}, button);
+  return page.html.includes('id="consent"') ? allow(person, page) : page;
+}
+
 /** Name, status, and how to get there. */
 const pages: [string, number, () => Promise<Page>][] = [
   ['start', 200, () => stranger().open('/')],
@@ -66,6 +77,17 @@ const pages: [string, number, () => Promise<Page>][] = [
   ['form_post', 200, () => interaction(person, '', { response_mode: 'form_post', scope: 'openid' }).then(allowed)],
   ['form_post with an error', 400, () => interaction(person, '', { response_mode: 'form_post', scope: 'nonsense' })],
   ['held error', 400, () => interaction(stranger(), '', { scope: 'nonsense', response_type: 'token' })],
+  ['device: code', 200, () => stranger().open('/oidc/device')],
+  ['device: wrong code', 422, () => stranger().open('/oidc/device?user_code=AAAA-AAAA')],
+  ['device: form without a session', 422, () => stranger().open('/oidc/device', form({ user_code: 'AAAA-AAAA' }))],
+  [
+    'device: confirm',
+    200,
+    () => device().then(({ verification_uri_complete }) => person.open(verification_uri_complete)),
+  ],
+  ['device: connected', 200, () => device().then((shown) => decide(shown, 'device-approve'))],
+  ['device: denied', 200, () => device().then((shown) => decide(shown, 'device-deny'))],
+  ['device: interrupted', 400, () => stranger().open('/oidc/device/unknown')],
   ['library: unknown client', 400, () => stranger().open('/oidc/auth?client_id=nobody')],
   ['library: bad logout hint', 400, () => stranger().open('/oidc/session/end?id_token_hint=x')],
   ['library: not found', 404, () => stranger().open('/oidc/nothing-here')],
@@ -160,6 +182,7 @@ test('answers to programs are not stored and not sniffed either (SECURITY 27)', 
     await post('/clients', { redirect_uris: ['https://a.example/'] }),
     await post('/oidc/token', {}),
     await post('/oidc/introspection', {}),
+    await post('/oidc/device/auth', {}),
     await fetch(`${app.issuer}/userinfo`),
     await fetch(`${app.origin}/clients/${rp.clientId}`, { headers: json }),
     await fetch((await rp.start()).url, { redirect: 'manual' }),

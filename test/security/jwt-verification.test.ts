@@ -177,7 +177,7 @@ describe('an id_token_hint', () => {
     webClient = await registerClient(app);
     hint = (await issueTokens(app, webClient, signedIn, {})).id_token;
     const { keys } = (await (await fetch(`${app.issuer}/jwks`)).json()) as { keys: JWK[] };
-    const jwk = keys.find(({ alg }) => alg === 'RS256') ?? {};
+    const jwk = keys.find(({ kty }) => kty === 'RSA') ?? {};
     const key = (await importJWK(jwk, 'RS256', { extractable: true })) as CryptoKey;
     serverKeys = { privateKey: attacker.privateKey, jwk, pem: await exportSPKI(key) };
   });

@@ -12,12 +12,20 @@ beforeAll(async () => {
 afterAll(() => app.close());
 
 /** Authenticated by a bearer token or by nothing, never by a cookie: there is nothing that another site could use. */
-const withoutCookies = [
-  'POST /clients',
-  'PUT /clients/:client_id',
-  'DELETE /clients/:client_id',
-  'POST /clients/:client_id/secret',
-];
+const withoutCookies = ['/clients', '/oidc/reg'].flatMap((door) => [
+  `POST ${door}`,
+  `PUT ${door}/:client_id`,
+  `DELETE ${door}/:client_id`,
+  `POST ${door}/:client_id/secret`,
+]);
+
+/** The library's, and a client authenticates itself; the route before it only counts. */
+const counted = ['POST /oidc/device/auth'];
+
+/** These refuse every method but POST, which the library answers. */
+const refusingMethods = ['token', 'request', 'introspection', 'revocation', 'device/auth'].map(
+  (path) => `* /oidc/${path}`,
+);
 
 /** Where clients may post what they may as well link to: the answer is that link, and nothing else has happened. */
 const askedByGet = ['POST /oidc/auth', 'POST /oidc/session/end'];
@@ -62,7 +70,7 @@ async function send(
 
 test('every route of ours that changes something refuses requests from other sites', async () => {
   const routes = changingRoutes(app.app.handler.router as unknown as Listing);
-  const open = [...withoutCookies, ...askedByGet, library];
+  const open = [...withoutCookies, ...askedByGet, ...counted, ...refusingMethods, library];
   for (const listed of open) expect(routes).toContain(listed);
   const guarded = routes.filter((route) => !open.includes(route));
   expect(guarded).toEqual(
@@ -74,6 +82,7 @@ test('every route of ours that changes something refuses requests from other sit
       'POST /auth/interaction/:uid/consent',
       'POST /playground/runs',
       'POST /oidc/session/end/confirm',
+      'POST /oidc/device',
     ]),
   );
   for (const route of guarded) {
@@ -89,10 +98,10 @@ test('every route of ours that changes something refuses requests from other sit
 
 describe('the library’s endpoints', () => {
   /** Called by programs, which authenticate themselves. */
-  const open = ['/token', '/userinfo', '/introspection', '/revocation', '/request'];
+  const open = ['/token', '/userinfo', '/introspection', '/revocation', '/request', '/device/auth'];
   /** By POST these would be called from pages; by default they take GET alone. */
   const pages = ['/device', '/interaction/x'];
-  const off = ['/reg', '/device/auth', '/backchannel', '/challenge', '/credential'];
+  const off = ['/backchannel', '/challenge', '/credential'];
 
   test.each(open)('%s takes nothing on the strength of a cookie', async (path) => {
     const { status } = await send(`POST /oidc${path}`, { 'sec-fetch-site': 'cross-site' });

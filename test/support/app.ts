@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { pino } from 'pino';
-import { expect, onTestFinished } from 'vitest';
+import { expect, onTestFinished, vi } from 'vitest';
 import { type App, createApp } from '../../src/app.ts';
 import { readConfig } from '../../src/config.ts';
 import { type OpenDatabase, openDatabase } from '../../src/db/database.ts';
@@ -13,9 +13,19 @@ import { createTestDatabase, type TestDatabase } from './database.ts';
 
 export type LogLine = Record<string, unknown> & { level: number; msg: string };
 
+export type StartOptions = {
+  env?: Record<string, string>;
+  database?: Pick<TestDatabase, 'url'>;
+  expectErrors?: boolean;
+  /** It does nothing by itself, now and then; for tests that count statements. */
+  idle?: boolean;
+};
+
 export type TestApp = {
   origin: string;
   issuer: string;
+  /** Where it listens, whatever origin it was told to have. */
+  port: number;
   app: App;
   database: OpenDatabase;
   databaseUrl: string;
@@ -34,9 +44,7 @@ export const testSecrets = {
  * Starts the application with the given environment on top of one fit for tests. With `database` it shares one; else
  * it gets and drops its own. Closing fails when the application logged an error that `expectErrors` did not allow.
  */
-export async function startApp(
-  options: { env?: Record<string, string>; database?: Pick<TestDatabase, 'url'>; expectErrors?: boolean } = {},
-): Promise<TestApp> {
+export async function startApp(options: StartOptions = {}): Promise<TestApp> {
   const own = options.database ? undefined : await createTestDatabase();
   const databaseUrl = (options.database ?? own)?.url ?? '';
   const server = createServer();
@@ -54,11 +62,15 @@ export async function startApp(
   const lines: LogLine[] = [];
   const log = pino({ level: 'debug', base: null }, { write: (line) => void lines.push(JSON.parse(line)) });
   const database = openDatabase(databaseUrl);
+  // Its timers are set now, and never go off.
+  if (options.idle) vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
   const app = await createApp({ config, database, log });
+  if (options.idle) vi.useRealTimers();
   server.on('request', app.handler);
   return {
     origin: config.origin,
     issuer: config.issuer,
+    port,
     app,
     database,
     databaseUrl,

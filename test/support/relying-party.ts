@@ -10,10 +10,14 @@ type Server = { origin: string; issuer: string };
 export const password = 'correct horse battery';
 
 /** `POST /clients`, as a developer would. */
-export async function registerClient(server: Server, metadata: Record<string, unknown> = {}): Promise<Registration> {
+export async function registerClient(
+  server: Server,
+  metadata: Record<string, unknown> = {},
+  headers: Record<string, string> = {},
+): Promise<Registration> {
   const response = await fetch(`${server.origin}/clients`, {
     method: 'POST',
-    headers: { 'content-type': 'application/json' },
+    headers: { 'content-type': 'application/json', ...headers },
     body: JSON.stringify({
       client_name: 'Fernwood Library',
       redirect_uris: [`${server.origin}/callback`],
@@ -103,7 +107,8 @@ export function signIn(person: Person, page: Page, account: { email: string; pas
 export function allow(person: Person, page: Page, scopes?: string[]): Promise<Page> {
   const boxes = Object.keys(readCheckboxes(page.html, 'scope'));
   const claims = Object.keys(readCheckboxes(page.html, 'claim'));
-  return person.submit(page, 'consent', { scope: scopes ?? boxes, claim: claims }, 'consent-approve');
+  const detail = Object.keys(readCheckboxes(page.html, 'detail'));
+  return person.submit(page, 'consent', { scope: scopes ?? boxes, claim: claims, detail }, 'consent-approve');
 }
 
 /** The whole way from an authorization request to tokens, signing in and allowing everything when asked. */
