@@ -2,13 +2,24 @@
 import type { RequestListener } from 'node:http';
 import express, { type Express, type Response } from 'express';
 import type { Logger } from 'pino';
-import { accountRoutes } from './accounts/account.routes.ts';
-import { findActiveAccount } from './accounts/accounts.ts';
+import { findActiveAccount, isActiveAccount } from './accounts/accounts.ts';
+import { deleteForgottenTries } from './accounts/attempt-counts.ts';
+import { createAttempts } from './accounts/attempts.ts';
 import { createAuthenticate } from './accounts/authenticate.ts';
+import { passwordCheckOf } from './accounts/breached-passwords.ts';
 import { accountClaims } from './accounts/claims.ts';
+import { cancelDeletion, deleteDueAccounts } from './accounts/deletion.ts';
+import { deleteExpiredLinks } from './accounts/email-links.ts';
+import { expiredPasswordPages } from './accounts/expired-password.routes.ts';
 import { loginRoutes } from './accounts/login.routes.ts';
-import { passwordRoutes } from './accounts/password.routes.ts';
+import { deleteExpiredChallenges } from './accounts/passkey-challenges.ts';
+import { createPasskeySteps } from './accounts/passkey-step.ts';
+import { passkeyRoutes } from './accounts/passkeys.routes.ts';
+import { passwordAndEmailRoutes } from './accounts/password-and-email.routes.ts';
 import { registerRoutes } from './accounts/register.routes.ts';
+import { relyingPartyOf } from './accounts/relying-party.ts';
+import { createFurtherSteps, secondFactorRoutes } from './accounts/second-factor.routes.ts';
+import { verifyEmailRoutes } from './accounts/verify-email.routes.ts';
 import { listAuthorizationDetailsTypes } from './apis/authorization-details-types.ts';
 import { createClientStorage } from './clients/client-storage.ts';
 import { createClientTiles } from './clients/client-tile.ts';
@@ -32,24 +43,28 @@ import { sameOrigin } from './http/same-origin.ts';
 import { createContentSecurityPolicy, securityHeaders } from './http/security-headers.ts';
 import { createViews } from './http/views.ts';
 import { wrongMethod } from './http/wrong-method.ts';
-import { connectedApps } from './interactions/connected-apps.ts';
+import { accountPagesRoutes } from './interactions/account-pages.routes.ts';
 import { type DevicePageDependencies, devicePages } from './interactions/device-pages.ts';
 import { interactionRoutes } from './interactions/interaction.routes.ts';
 import { providerPages } from './interactions/provider-pages.ts';
+import { addressDigest, loadAuditKey } from './keys/audit-key.ts';
 import { createEncryption } from './keys/encryption.ts';
 import { loadProviderSecret } from './keys/provider-secret.ts';
 import { loadSigningKeys } from './keys/signing-keys.ts';
 import { createBackground } from './lib/background.ts';
 import { createBcryptPool } from './lib/bcrypt-pool.ts';
+import { outboxRoutes } from './mail/outbox.routes.ts';
+import { mailSettings, startMail, wakeAfterPost } from './mail/start.ts';
+import { eraseAccount } from './oidc/account-sessions.ts';
 import { logoutDelivery } from './oidc/backchannel-logout.ts';
 import { browserSessions } from './oidc/browser-session.ts';
 import { clientValidator } from './oidc/client-validation.ts';
-import { withdrawConsent } from './oidc/consents.ts';
 import { interactions as createInteractions } from './oidc/interactions.ts';
 import { mountRoutes } from './oidc/mount.routes.ts';
 import { libraryPages } from './oidc/pages.ts';
 import { createProvider } from './oidc/provider.ts';
-import { endSessionsOf, signOutEverywhere } from './oidc/session-end.ts';
+import { endSessionsOf } from './oidc/session-end.ts';
+import { startAuditJobs } from './ops/audit-jobs.ts';
 import { followStored } from './ops/follow.ts';
 import { healthRoutes } from './ops/health.routes.ts';
 import { homeRoutes } from './ops/home.routes.ts';
@@ -85,7 +100,8 @@ export async function createApp({ config, database, log }: AppDependencies): Pro
   const outbound = createOutbound({ allow: config.outboundAllow });
   if (config.outboundAllow.length > 0)
     log.info({ allow: config.outboundAllow }, 'private addresses that clients may name');
-  const views = createViews({ brand: config.brand, host: new URL(origin).host, cache: config.production });
+  const outbox = mailSettings(config).mode === 'keep';
+  const views = createViews({ brand: config.brand, host: new URL(origin).host, cache: config.production, outbox });
   const { logoUrl } = config.brand;
   const policy = createContentSecurityPolicy(logoUrl && URL.canParse(logoUrl) ? [new URL(logoUrl).origin] : []);
   const pages = createPages(views, policy);
@@ -95,6 +111,7 @@ export async function createApp({ config, database, log }: AppDependencies): Pro
   const background = createBackground((name, err) => log.warn({ err }, `${name} failed`));
   const refreshLogo = (client: Client) => background.run('copying a logo', () => copyLogo(db, outbound.fetch, client));
   background.repeat('deleting unused clients', hourMs, () => deleteUnusedClients(db));
+  background.repeat('forgetting old tries', hourMs, () => deleteForgottenTries(db));
   const clientTile = createClientTiles({ db, refreshLogo });
   const { production } = config;
   const validate: ReturnType<typeof clientValidator> = (metadata) => clientValidator(provider)(metadata);
@@ -153,21 +170,41 @@ export async function createApp({ config, database, log }: AppDependencies): Pro
       if (error) (res as Response).locals.error = error;
     },
   });
+  const auditKey = await loadAuditKey(db, encryption);
   startKeyJobs({ db, encryption, config, background, log });
+  startAuditJobs({ db, config, key: auditKey, background, log });
   followStored({ db, config, provider, background, log });
   const logouts = logoutDelivery({ db, provider, background, log });
-  const browser = browserSessions(provider, db, logouts.wake);
+  const browser = browserSessions(provider, db, logouts.wake, {
+    cancelDeletion: (accountId, source) => cancelDeletion({ db, encryption }, accountId, source),
+    isActive: (accountId) => isActiveAccount(db, accountId),
+  });
   const interactions = createInteractions(provider, browser, db);
   const sessions = createSessions(browser);
-  const authenticate = createAuthenticate({ db, bcrypt });
-  const registration = {
+  background.repeat('deleting accounts', hourMs, () => deleteDueAccounts({ db, eraseAccount }));
+  const attempts = createAttempts(db);
+  const authenticate = createAuthenticate({
     db,
     bcrypt,
+    attempts,
+    addressDigest: (email) => addressDigest(auditKey, email),
+  });
+  const relyingParty = relyingPartyOf(origin, config.brand.name);
+  const passkeys = createPasskeySteps({ db, attempts, relyingParty, secure: config.secure });
+  background.repeat('deleting passkey challenges', hourMs, () => deleteExpiredChallenges(db));
+  const mail = startMail({ db, encryption, background, log, config });
+  background.repeat('deleting expired links', hourMs, () => deleteExpiredLinks(db));
+  const registration = {
+    db,
+    encryption,
+    bcrypt,
+    attempts,
     accountRegistration: config.accountRegistration,
-    passwordCheck: config.passwordCheck,
+    passwordCheck: passwordCheckOf(config, outbound.fetch, log),
   };
   const deviceCookies = { cookieSecrets: config.cookieSecrets, secure: config.secure };
   const people = { db, pages, sessions, rateLimit, origin, deviceCookies };
+  const further = createFurtherSteps({ db, encryption, attempts, deviceCookies, pages, passkeys });
   let draining = false;
 
   const app = express();
@@ -176,23 +213,33 @@ export async function createApp({ config, database, log }: AppDependencies): Pro
   if (config.mtls?.certHeader) app.use(clientCertificateHeader(config.mtls.certHeader));
   app.use(requestLog(log), pinHost(origin, log, config.mtls?.origin), securityHeaders(config.secure, policy));
   app.use('/assets', assets(views.brandCss));
+  app.use(['/auth', '/account'], wakeAfterPost(mail.wake));
   app.use(healthRoutes({ db, isDraining: () => draining }));
   app.use(homeRoutes({ pages, sessions, findAccount, config }));
-  app.use(loginRoutes({ ...people, authenticate, registration: config.accountRegistration === 'open' }));
+  const signIn = {
+    ...people,
+    passkeys,
+    authenticate,
+    registration: config.accountRegistration !== 'closed',
+    ...further,
+  };
+  app.use(loginRoutes(signIn), secondFactorRoutes({ ...signIn, encryption, brandName: config.brand.name }));
   app.use(registerRoutes({ ...people, ...registration }));
-  app.use(passwordRoutes({ ...people, ...registration, authenticate, endSessions: endSessionsOf }));
+  app.use(verifyEmailRoutes({ ...people, ...registration }));
+  if (outbox) app.use(outboxRoutes({ db, encryption, letters: mail.letters, pages }));
+  const passwords = { ...registration, endSessions: endSessionsOf };
+  const expiredPassword = expiredPasswordPages({ ...passwords, pages, steps: further.steps });
+  app.use(passwordAndEmailRoutes({ ...signIn, ...passwords, expiredPassword }));
+  app.use(passkeyRoutes({ ...people, encryption, secure: config.secure, relyingParty, passkeys }));
   app.use(
-    accountRoutes({
-      db,
-      pages,
-      sessions,
-      origin,
-      connectedApps: (accountId) => connectedApps(db, clientTile, accountId),
-      disconnectApp: (accountId, clientId) => withdrawConsent(db, accountId, clientId),
-      async signOutEverywhere(accountId, source) {
-        await signOutEverywhere(db, accountId, source);
-        logouts.wake();
-      },
+    accountPagesRoutes({
+      ...people,
+      attempts,
+      authenticate,
+      passkeys,
+      encryption,
+      clientTile,
+      deliverLogouts: logouts.wake,
     }),
   );
   app.use(
@@ -204,6 +251,9 @@ export async function createApp({ config, database, log }: AppDependencies): Pro
       authenticate,
       registration,
       deviceCookies,
+      passkeys,
+      ...further,
+      expiredPassword,
       clientTile,
       findAccount,
       accountClaims: claimsOf,
@@ -245,6 +295,7 @@ export async function createApp({ config, database, log }: AppDependencies): Pro
       draining = true;
     },
     async close() {
+      mail.stop();
       await background.close();
       await bcrypt.close();
       await outbound.close();

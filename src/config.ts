@@ -34,6 +34,8 @@ export type Config = Readonly<{
   allowedOrigins: readonly string[];
   bcryptRounds: number;
   passwordCheck: 'length' | 'common' | 'breached';
+  /** Ends where five digits are put behind it. */
+  passwordRangeUrl: string;
   clientRegistration: 'open' | 'token' | 'closed';
   /** Clients may be known by the address of a document with their metadata. */
   clientIdMetadataDocuments: boolean;
@@ -53,6 +55,7 @@ export type Config = Readonly<{
   brand: Readonly<{ name: string; logoUrl: string | undefined; hue: number }>;
   workers: number;
   metricsToken: string | undefined;
+  auditRetentionDays: number;
   logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent';
 }>;
 
@@ -113,6 +116,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     allowedOrigins: v.ALLOWED_ORIGINS ?? [],
     bcryptRounds: v.BCRYPT_ROUNDS,
     passwordCheck: v.PASSWORD_CHECK,
+    passwordRangeUrl: v.PASSWORD_RANGE_URL,
     clientRegistration: v.CLIENT_REGISTRATION,
     clientIdMetadataDocuments: v.CLIENT_ID_METADATA_DOCUMENTS === 'on',
     accountRegistration: v.ACCOUNT_REGISTRATION,
@@ -128,6 +132,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     brand: { name: v.BRAND_NAME, logoUrl: v.BRAND_LOGO_URL, hue: v.BRAND_HUE },
     workers: v.WEB_CONCURRENCY === 'auto' ? availableParallelism() : v.WEB_CONCURRENCY,
     metricsToken: v.METRICS_TOKEN,
+    auditRetentionDays: v.AUDIT_RETENTION_DAYS,
     logLevel: v.LOG_LEVEL,
   });
 }

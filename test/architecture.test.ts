@@ -8,9 +8,11 @@ const src = join(import.meta.dirname, '../src');
 const order = [
   ['lib'],
   ['db'],
-  ['http', 'mail'],
+  ['http'],
   ['audit'],
-  ['keys', 'clients', 'accounts', 'apis'],
+  ['keys'],
+  ['mail'],
+  ['clients', 'accounts', 'apis'],
   ['oidc'],
   ['sessions'],
   ['federation'],
@@ -29,7 +31,11 @@ const homes: Record<string, (file: string) => boolean> = {
   'openid-client': (file) => file.startsWith('federation/'),
   express: (file) => file.startsWith('http/') || file.endsWith('.routes.ts') || file === 'app.ts',
   'drizzle-orm': (file) => !file.endsWith('.routes.ts') && !file.startsWith('cli/') && file !== 'app.ts',
-  ejs: (file) => file === 'http/views.ts',
+  ejs: (file) => file === 'http/views.ts' || file === 'mail/letters.ts',
+  nodemailer: (file) => file.startsWith('mail/'),
+  otpauth: (file) => file.startsWith('accounts/'),
+  uqr: (file) => file.startsWith('accounts/'),
+  '@simplewebauthn/server': (file) => file.startsWith('accounts/'),
 };
 
 const files = readdirSync(src, { recursive: true, encoding: 'utf8' })

@@ -1,75 +1,78 @@
 import { type NextFunction, type Request, type Response, Router } from 'express';
-import type { AuditSource } from '../audit/events.ts';
 import { auditSource } from '../audit/record.ts';
 import type { Database } from '../db/database.ts';
-import { isForm, isPlainText, issuesOf, readBody } from '../http/body.ts';
-import { HttpError, notFound } from '../http/errors.ts';
+import { isForm, issuesOf, readBody } from '../http/body.ts';
+import { HttpError } from '../http/errors.ts';
 import type { Pages } from '../http/pages.ts';
 import { sameOrigin } from '../http/same-origin.ts';
-import { type Account, findActiveAccount, updateProfile } from './accounts.ts';
+import { findFailedAttempts } from './account-attempts.ts';
+import { type Account, findActiveAccount } from './accounts.ts';
+import { wasKept } from './activity.ts';
 import { accountClaims } from './claims.ts';
 import { fieldProblems, typedText } from './field-problems.ts';
-import type { SessionFunctions } from './login.routes.ts';
-import { ProfileForm, profileFields } from './profile.ts';
+import type { BrowserSession, SessionFunctions } from './login.routes.ts';
+import { changeProfile, ProfileForm, profileFields } from './profile.ts';
+import { isRecent } from './recent-sign-in.ts';
 import { withReturnTo } from './return-to.ts';
-
-/** A client that the person allowed something, as the account pages list it. */
-export type ConnectedApp = {
-  clientId: string;
-  name: string;
-  /** A path on this origin. */
-  logoUrl?: string | undefined;
-  since: Date;
-  /** In plain words. */
-  scopes: string[];
-};
+import { findSignInMethods } from './sign-in-methods.ts';
 
 export type AccountDependencies = {
   db: Database;
   pages: Pages;
-  sessions: Pick<SessionFunctions, 'current' | 'signOut'>;
+  sessions: Pick<SessionFunctions, 'current'>;
   /** The public origin, `https://id.example`. */
   origin: string;
-  connectedApps(accountId: string): Promise<ConnectedApp[]>;
-  /** Withdraws what the account allowed the client, tokens included. */
-  disconnectApp(accountId: string, clientId: string): Promise<void>;
-  /** Ends every session of the account and everything that clients hold for it. */
-  signOutEverywhere(accountId: string, source: AuditSource): Promise<void>;
 };
 
 /** What the page after a change says has happened, by the value of `?done=`. */
 const notices: Record<string, string> = {
-  disconnected: 'That app is no longer connected.',
   password: 'Your password is changed. Other browsers and connected apps have to sign in again.',
   saved: 'Your profile is saved.',
+  'link-sent': 'We’ve sent you a new link.',
+  'email-verified': 'Your email address is confirmed.',
 };
 
 export function accountRoutes(dependencies: AccountDependencies): Router {
-  const { db, pages, sessions, origin, connectedApps, disconnectApp, signOutEverywhere } = dependencies;
-  const ownPages = sameOrigin(origin);
+  const { db, pages, origin } = dependencies;
   const account = requireAccount(dependencies);
   const router = Router();
 
   router.get('/account', account, showAccount);
+  router.get('/account/security', account, showSecurity);
   router.get('/account/profile', account, showProfile);
-  router.post('/account/profile', ownPages, readBody, account, saveProfile);
-  router.post('/account/apps/:client_id/disconnection', ownPages, readBody, account, disconnect);
-  router.post('/account/sign-out', ownPages, readBody, account, endSessions);
+  router.post('/account/profile', sameOrigin(origin), readBody, account, saveProfile);
 
   async function showAccount(req: Request, res: Response): Promise<void> {
-    const { id, name, email, emailVerified } = signedIn(res);
-    const apps = await connectedApps(id);
-    await pages.page(res, 'account', { name, email, emailVerified, apps, notice: noticeOf(req) });
+    const { name, email, emailVerified } = signedIn(res);
+    const session = sessionOf(res);
+    // News of the sign-in, for as long as that is recent.
+    const [kept, tries] = isRecent(session)
+      ? await Promise.all([wasKept(db, session), findFailedAttempts(db, session)])
+      : [false, undefined];
+    const notice = kept ? 'Your account stays. It was going to be deleted, and signing in took that back.' : undefined;
+    await pages.page(res, 'account', {
+      name,
+      email,
+      emailVerified,
+      tries,
+      notice: notice ?? noticeOf(req, notices),
+    });
+  }
+
+  async function showSecurity(_req: Request, res: Response): Promise<void> {
+    const { id, email } = signedIn(res);
+    const { twoStepSince, ...methods } = await findSignInMethods(db, id);
+    await pages.page(res, 'account-security', { email, twoStep: twoStepSince !== undefined, ...methods });
   }
 
   async function showProfile(req: Request, res: Response): Promise<void> {
-    await pages.page(res, 'profile', { fields: profileFields(signedIn(res)), notice: noticeOf(req) });
+    await pages.page(res, 'profile', { fields: profileFields(signedIn(res)), notice: noticeOf(req, notices) });
   }
 
   async function saveProfile(req: Request, res: Response): Promise<void> {
     const form = ProfileForm.safeParse(req.body ?? {});
     if (form.success) {
-      const account = await updateProfile(db, signedIn(res).id, form.data);
+      const account = await changeProfile(db, signedIn(res), form.data, auditSource(req, res));
       if (isForm(req)) return res.redirect(303, '/account/profile?done=saved');
       res.set('Cache-Control', 'no-store').json(accountClaims(account ?? signedIn(res)));
       return;
@@ -86,21 +89,6 @@ export function accountRoutes(dependencies: AccountDependencies): Router {
     await pages.page(res, 'profile', { fields, problem }, { status: 422 });
   }
 
-  async function disconnect(req: Request<{ client_id: string }>, res: Response): Promise<void> {
-    // What PostgreSQL cannot even compare is no client's id.
-    if (!isPlainText(req.params.client_id)) throw notFound();
-    await disconnectApp(signedIn(res).id, req.params.client_id);
-    if (isForm(req)) res.redirect(303, '/account?done=disconnected');
-    else res.status(204).end();
-  }
-
-  async function endSessions(req: Request, res: Response): Promise<void> {
-    await signOutEverywhere(signedIn(res).id, auditSource(req, res));
-    await sessions.signOut(req, res);
-    if (isForm(req)) res.redirect(303, '/');
-    else res.status(204).end();
-  }
-
   return router;
 }
 
@@ -111,6 +99,7 @@ export function requireAccount({ db, sessions }: { db: Database; sessions: Pick<
     const account = session && (await findActiveAccount(db, session.accountId));
     if (account) {
       res.locals.account = account;
+      res.locals.session = session;
       return next();
     }
     if (req.method === 'POST' && !isForm(req)) throw new HttpError(401, 'login_required', 'Sign in first.');
@@ -122,7 +111,13 @@ export function signedIn(res: Response): Account {
   return res.locals.account as Account;
 }
 
-function noticeOf(req: Request): string | undefined {
+/** The session that `requireAccount` found. */
+export function sessionOf(res: Response): BrowserSession {
+  return res.locals.session as BrowserSession;
+}
+
+/** The words for what `?done=` says has happened, if it says something known. */
+export function noticeOf(req: Request, words: Readonly<Record<string, string>>): string | undefined {
   const { done } = req.query;
-  return typeof done === 'string' && Object.hasOwn(notices, done) ? notices[done] : undefined;
+  return typeof done === 'string' && Object.hasOwn(words, done) ? words[done] : undefined;
 }

@@ -51,9 +51,15 @@ export function findAccount(db: Database, id: string): Promise<Account | undefin
   return findOne(db, eq(users.id, id));
 }
 
-/** The account if it may be used now: a suspended one is as good as absent. */
+/** The account if it may be used now: a suspended one, or one about to be deleted, is as good as absent. */
 export function findActiveAccount(db: Database, id: string): Promise<Account | undefined> {
-  return findOne(db, and(eq(users.id, id), isNull(users.suspendedAt)));
+  return findOne(db, and(eq(users.id, id), isNull(users.suspendedAt), isNull(users.deletionAt)));
+}
+
+/** Whether `findActiveAccount` would find it; a change under way is waited for. */
+export async function isActiveAccount(db: Database, id: string): Promise<boolean> {
+  const active = and(eq(users.id, id), isNull(users.suspendedAt), isNull(users.deletionAt));
+  return (await db.select({ id: users.id }).from(users).where(active).for('share')).length === 1;
 }
 
 export function findAccountByEmail(db: Database, email: string): Promise<Account | undefined> {

@@ -1,6 +1,6 @@
 /**
  * Device cookies: a browser in which somebody signed in to an account keeps a mark for that account, and wrong
- * passwords from there are counted apart. Whoever else tries passwords can pause strangers, never the owner at home
+ * passwords and codes from there are counted apart. Whoever else tries passwords can pause strangers, never the owner at home
  * (SECURITY 52; the OWASP device cookie protocol). A mark proves nothing and opens nothing.
  */
 import { createHmac } from 'node:crypto';
@@ -16,26 +16,47 @@ const mostAccounts = 5;
 /** As long as browsers keep any cookie. */
 const maxAgeDays = 400;
 
+/**
+ * What made the browser known. A reset by mail does so for passwords alone: the mailbox must not earn tries of the second
+ * factor (SECURITY 53).
+ */
+type Proof = 'sign-in' | 'reset';
+
 /** This browser's id for the account with that address, from the request's `Cookie` header; undefined for a stranger. */
 export function findKnownDevice(
   { cookieSecrets, secure }: DeviceCookies,
   cookieHeader: string | undefined,
   email: string,
+  proofs: readonly Proof[] = ['sign-in'],
 ): string | undefined {
-  const mark = readMarks(cookieHeader, secure).find((each) => isMarkOf(cookieSecrets, each, email));
+  const mark = readMarks(cookieHeader, secure).find((each) => isMarkOf(cookieSecrets, each, email, proofs));
   return mark && deviceOf(mark);
 }
 
-/** The cookie to set once the account with that address has signed in. `maxAge` is in milliseconds, as Express has it. */
+/** The same where a password is judged. */
+export function findDeviceForPassword(
+  deviceCookies: DeviceCookies,
+  cookieHeader: string | undefined,
+  email: string,
+): string | undefined {
+  return findKnownDevice(deviceCookies, cookieHeader, email, ['sign-in', 'reset']);
+}
+
+/**
+ * The cookie to set once the account with that address has signed in, all of its factors shown, or has a new password by
+ * a mail. `maxAge` is in milliseconds, as Express has it.
+ */
 export function knownDeviceCookie(
   { cookieSecrets, secure }: DeviceCookies,
   cookieHeader: string | undefined,
   email: string,
+  proof: Proof = 'sign-in',
 ) {
   const marks = readMarks(cookieHeader, secure);
-  const known = marks.find((each) => isMarkOf(cookieSecrets, each, email));
+  const better = marks.find((each) => isMarkOf(cookieSecrets, each, email, ['sign-in']));
+  const known = better ?? marks.find((each) => isMarkOf(cookieSecrets, each, email, ['reset']));
   const device = known ? deviceOf(known) : randomToken(16);
-  const mark = `${device}.${sign(cookieSecrets[0] ?? '', device, email)}`;
+  const mark = `${device}.${sign(cookieSecrets[0] ?? '', device, email, better ? 'sign-in' : proof)}`;
   return {
     name: cookieName(secure),
     value: [mark, ...marks.filter((each) => each !== known)].slice(0, mostAccounts).join('~'),
@@ -59,15 +80,18 @@ function deviceOf(mark: string): string {
   return mark.slice(0, mark.indexOf('.'));
 }
 
-function isMarkOf(cookieSecrets: readonly string[], mark: string, email: string): boolean {
+function isMarkOf(cookieSecrets: readonly string[], mark: string, email: string, proofs: readonly Proof[]): boolean {
   const device = deviceOf(mark);
   const signature = mark.slice(device.length + 1);
-  return cookieSecrets.some((secret) => equalInConstantTime(sign(secret, device, email), signature));
+  return cookieSecrets.some((secret) =>
+    proofs.some((proof) => equalInConstantTime(sign(secret, device, email, proof), signature)),
+  );
 }
 
 /** The address takes part through the signature alone, so the cookie does not tell it. */
-function sign(secret: string, device: string, email: string): string {
+function sign(secret: string, device: string, email: string, proof: Proof): string {
+  const purpose = { 'sign-in': 'known-device', reset: 'reset-device' }[proof];
   return createHmac('sha256', secret)
-    .update(`known-device:${device}:${normalizeEmail(email)}`)
+    .update(`${purpose}:${device}:${normalizeEmail(email)}`)
     .digest('base64url');
 }

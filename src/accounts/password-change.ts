@@ -1,4 +1,4 @@
-import { and, eq } from 'drizzle-orm';
+import { eq } from 'drizzle-orm';
 import { z } from 'zod';
 import type { Database } from '../db/database.ts';
 import { users } from '../db/schema.ts';
@@ -7,10 +7,11 @@ import type { Issue } from '../http/errors.ts';
 import type { Pages } from '../http/views.ts';
 import type { Bcrypt } from '../lib/bcrypt-pool.ts';
 import type { Account } from './accounts.ts';
-import type { Authenticate } from './authenticate.ts';
+import type { Authenticate, Credentials } from './authenticate.ts';
 import { fieldProblems } from './field-problems.ts';
 import { hashPassword, isSamePassword, verifyPassword } from './password.ts';
 import { checkPassword, type PasswordCheck } from './password-policy.ts';
+import { type PasswordStoreDependencies, storePassword } from './password-store.ts';
 import { RegistrationForm } from './registration.ts';
 import { LoginForm, tooManyTries } from './sign-in-page.ts';
 
@@ -19,13 +20,11 @@ export const PasswordForm = z.object({
   new_password: RegistrationForm.shape.password,
 });
 
-export type PasswordChangeDependencies = {
+export type PasswordChangeDependencies = PasswordStoreDependencies & {
   db: Database;
   bcrypt: Bcrypt;
   authenticate: Authenticate;
   passwordCheck: PasswordCheck;
-  /** Ends all that the account is signed in to, inside the transaction that it is given. */
-  endSessions(db: Database, accountId: string): Promise<unknown>;
 };
 
 export type PasswordChange =
@@ -40,17 +39,19 @@ export type PasswordChange =
  * (SECURITY 21, 55). The current password counts and takes as long as at sign-in. Throws `BusyError`.
  */
 export async function changePassword(
-  { db, bcrypt, authenticate, passwordCheck, endSessions }: PasswordChangeDependencies,
+  dependencies: PasswordChangeDependencies,
   account: Pick<Account, 'id' | 'email' | 'name'>,
-  { body, knownDevice }: { body: unknown; knownDevice: string | undefined },
+  { body, ...from }: Pick<Credentials, 'address' | 'knownDevice' | 'source'> & { body: unknown },
 ): Promise<PasswordChange> {
+  const { db, bcrypt, authenticate, passwordCheck } = dependencies;
   const form = PasswordForm.safeParse(body ?? {});
   if (!form.success) return { outcome: 'invalid', issues: issuesOf(form.error) };
   const { current_password: current, new_password: wanted } = form.data;
   const wrong = await checkPassword(wanted, passwordCheck, account);
   if (wrong) return { outcome: 'invalid', issues: [{ path: 'new_password', message: wrong }] };
 
-  const authentication = await authenticate({ email: account.email, password: current, knownDevice });
+  const authentication = await authenticate({ email: account.email, password: current, ...from });
+  if (authentication.outcome === 'suspended') return { outcome: 'rejected' };
   if (authentication.outcome !== 'authenticated') return authentication;
   if (isSamePassword(current, wanted)) {
     const message = 'That’s your password now. Choose another.';
@@ -61,16 +62,14 @@ export async function changePassword(
   if (!row?.hash || !(await verifyPassword(bcrypt, current, row.hash))) return { outcome: 'rejected' };
   const { hash } = row;
   const passwordHash = await hashPassword(bcrypt, wanted);
-  return db.transaction(async (tx) => {
-    const changed = await tx
-      .update(users)
-      .set({ passwordHash })
-      .where(and(eq(users.id, account.id), eq(users.passwordHash, hash)))
-      .returning({ id: users.id });
-    if (changed.length === 0) return { outcome: 'rejected' };
-    await endSessions(tx, account.id);
-    return { outcome: 'changed' };
-  });
+  const change = {
+    passwordHash,
+    only: eq(users.passwordHash, hash),
+    by: 'password.changed' as const,
+    source: from.source,
+  };
+  const stored = await db.transaction((tx) => storePassword(tx, dependencies, account, change));
+  return { outcome: stored ? 'changed' : 'rejected' };
 }
 
 /** The page with the form, with words for what is to mend. What was typed is not sent back. */

@@ -1,13 +1,14 @@
 import { normalizeEmail } from './accounts.ts';
+import type { BreachedPasswords } from './breached-passwords.ts';
 
 const fewest = 8;
 const most = 1024;
 
 /**
  * `length`: 8 to 1024 characters. `common`: also not on the bundled list of leaked ones, nor the person's own name or
- * address. `breached` includes `common`.
+ * address, nor one of those with a number behind it. With a service all that, and not known there either.
  */
-export type PasswordCheck = 'length' | 'common' | 'breached';
+export type PasswordCheck = 'length' | 'common' | BreachedPasswords;
 
 /** What is wrong with a new password, as a sentence for the person; undefined when nothing is. */
 export async function checkPassword(
@@ -18,9 +19,23 @@ export async function checkPassword(
   const tooShortOrLong = checkPasswordLength(password);
   if (tooShortOrLong || check === 'length') return tooShortOrLong;
   const plain = plainForm(password);
-  if (ownWords(owner).includes(plain)) return 'That’s your own name or address. Choose something else.';
-  if ((await commonPasswords()).has(plain)) return 'This password has appeared in a leak. Choose another.';
-  return undefined;
+  const word = plain.replace(/[\d\p{P}\p{S}]{1,4}$/u, '');
+  const own = ownWords(owner);
+  if (own.includes(plain) || own.includes(word)) return 'That’s your own name or address. Choose something else.';
+  const common = await commonPasswords();
+  if (common.has(plain)) return leaked;
+  if (common.has(word)) return 'That’s a common password with a little behind it. A few words in a row work better.';
+  if (isMonotonous(plain)) return 'That’s easy to guess. A few words in a row work better.';
+  return check !== 'common' && (await check.breached(password)) ? leaked : undefined;
+}
+
+const leaked = 'This password has appeared in a leak. Choose another.';
+
+/** Hardly any characters, or all of them neighbours: aaaaaaab, 87654321, abcdefghij. */
+function isMonotonous(plain: string): boolean {
+  const codes = [...plain].map((character) => character.codePointAt(0) ?? 0);
+  const steps = new Set(codes.slice(1).map((code, index) => code - (codes[index] ?? 0)));
+  return new Set(codes).size < 4 || steps.size === 1;
 }
 
 /** The part of the check that needs no list: length in characters, as a person counts them. */

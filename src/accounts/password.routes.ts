@@ -1,11 +1,12 @@
 import { type Request, type Response, Router } from 'express';
+import { auditSource } from '../audit/record.ts';
 import { isForm, readBody } from '../http/body.ts';
 import { HttpError, tooManyRequests } from '../http/errors.ts';
 import type { Pages } from '../http/pages.ts';
 import type { RateLimit } from '../http/rate-limit.ts';
 import { noteOutcome } from '../http/request-log.ts';
 import { sameOrigin } from '../http/same-origin.ts';
-import { requireAccount, signedIn } from './account.routes.ts';
+import { requireAccount, sessionOf, signedIn } from './account.routes.ts';
 import { type DeviceCookies, findKnownDevice } from './known-device.ts';
 import { rememberDevice, type SessionFunctions } from './login.routes.ts';
 import {
@@ -40,11 +41,16 @@ export function passwordRoutes(dependencies: PasswordDependencies): Router {
   async function submitPassword(req: Request, res: Response): Promise<void> {
     const { id, email } = signedIn(res);
     const knownDevice = findKnownDevice(deviceCookies, req.headers.cookie, email);
-    const change = await changePassword(dependencies, signedIn(res), { body: req.body, knownDevice });
+    const change = await changePassword(dependencies, signedIn(res), {
+      body: req.body,
+      address: req.ip,
+      knownDevice,
+      source: auditSource(req, res),
+    });
     noteOutcome(res, `password change ${change.outcome}`);
     if (change.outcome === 'changed') {
       rememberDevice(deviceCookies, req, res, email);
-      await sessions.signIn(req, res, id, ['pwd']);
+      await sessions.signIn(req, res, id, [...new Set(['pwd', ...sessionOf(res).amr])]);
       if (isForm(req)) res.redirect(303, '/account?done=password');
       else res.status(204).end();
       return;

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Bcrypt } from '../lib/bcrypt-pool.ts';
+import { verifyImportedHash } from './imported-hashes.ts';
 
 /** Written before bcrypt's own text, so that a stored hash says how it was made and later schemes can stand beside it. */
 const scheme = '$bcrypt-sha384';
@@ -10,17 +11,22 @@ export async function hashPassword(bcrypt: Bcrypt, password: string): Promise<st
 }
 
 /**
- * True when `password` is the one that `stored` was made of. Without a stored hash it does the same work at the
- * configured cost and answers false, so that time does not tell accounts from strangers (SECURITY 49). Throws `BusyError`.
+ * True when `password` is the one that `stored` was made of, ours or imported. Without a stored hash it does the same
+ * work at the configured cost and answers false, so that time does not tell accounts from strangers (SECURITY 49); for
+ * the same reason a hash of ours or none costs as much as `decoy`, an imported one, on top. Throws `BusyError`.
  */
 export async function verifyPassword(
   bcrypt: Bcrypt,
   password: string,
   stored: string | null | undefined,
+  decoy?: string | null,
 ): Promise<boolean> {
-  const known = stored?.startsWith(scheme) ? stored.slice(scheme.length) : undefined;
-  const matches = await bcrypt.compare(digest(password), known ?? impossibleHash(bcrypt.rounds));
-  return matches && known !== undefined;
+  const ours = stored?.startsWith(scheme) ? stored.slice(scheme.length) : undefined;
+  const imported = stored && ours === undefined ? stored : undefined;
+  const matches = await bcrypt.compare(digest(password), ours ?? impossibleHash(bcrypt.rounds));
+  const other = imported ?? decoy;
+  const matchesOther = other ? await verifyImportedHash(bcrypt, password, other) : false;
+  return imported ? matchesOther : matches && ours !== undefined;
 }
 
 /** True when the two are one password to `verifyPassword`. */

@@ -1,7 +1,10 @@
 import { z } from 'zod';
+import type { AuditSource } from '../audit/events.ts';
+import { record } from '../audit/record.ts';
+import type { Database } from '../db/database.ts';
 import { isPlainText, text } from '../http/body.ts';
 import type { Pages } from '../http/views.ts';
-import type { Account, Profile } from './accounts.ts';
+import { type Account, type Profile, updateProfile } from './accounts.ts';
 
 /** Text that may be left out (unchanged) or empty (removed). */
 const optional = (max: number) => text(max).transform(emptyToNull).optional();
@@ -77,6 +80,24 @@ export const ProfileForm = z
           .map(([field, value]) => [columns[field as ProfileField], value]),
       ) as Profile,
   );
+
+/** Saves what a person says about themselves, and records which fields changed; undefined when the account is gone. */
+export function changeProfile(
+  db: Database,
+  before: Account,
+  profile: Profile,
+  source: AuditSource,
+): Promise<Account | undefined> {
+  const changed = Object.entries(columns).flatMap(([field, column]) =>
+    profile[column] !== undefined && profile[column] !== before[column] ? [field] : [],
+  );
+  return db.transaction(async (tx) => {
+    const account = await updateProfile(tx, before.id, profile);
+    if (account && changed.length > 0)
+      await record(tx, { event: 'account.changed', accountId: before.id, source, details: { changed } });
+    return account;
+  });
+}
 
 /** The account's profile as the fields of its form. */
 export function profileFields(account: Account): Pages['profile']['fields'] {

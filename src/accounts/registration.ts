@@ -1,14 +1,22 @@
 import { z } from 'zod';
-import type { Database } from '../db/database.ts';
+import type { AuditSource } from '../audit/events.ts';
+import { record } from '../audit/record.ts';
 import { issuesOf, text } from '../http/body.ts';
 import type { Issue } from '../http/errors.ts';
 import type { Pages } from '../http/views.ts';
-import type { Bcrypt } from '../lib/bcrypt-pool.ts';
 import { type Account, createAccount } from './accounts.ts';
+import type { Throttled } from './attempts.ts';
 import { emailAddress } from './email-address.ts';
+import { sendVerification } from './email-verification.ts';
 import { fieldProblems, typedText } from './field-problems.ts';
 import { hashPassword } from './password.ts';
 import { checkPassword, checkPasswordLength, type PasswordCheck } from './password-policy.ts';
+import { tooManyTries } from './sign-in-page.ts';
+import {
+  beginRegistration,
+  type RegistrationMailed,
+  type VerifiedRegistrationDependencies,
+} from './verified-registration.ts';
 
 export type AccountRegistration = 'open' | 'verified' | 'closed';
 
@@ -21,42 +29,61 @@ export const RegistrationForm = z.object({
   }),
 });
 
-export type RegistrationDependencies = {
-  db: Database;
-  bcrypt: Bcrypt;
+export type RegistrationDependencies = VerifiedRegistrationDependencies & {
   accountRegistration: AccountRegistration;
   passwordCheck: PasswordCheck;
 };
 
 export type Registration =
   | { outcome: 'registered'; account: Account }
+  /** A mail was sent, whatever the address: the account is made once it was proven. */
+  | RegistrationMailed
   | { outcome: 'email-taken' }
   | { outcome: 'invalid'; issues: readonly Issue[] }
-  /** Not in this way: accounts are made by the operator, or only after the address was proven. */
+  | Throttled
+  /** Accounts are made by the operator. */
   | { outcome: 'closed' };
 
-/** Makes an account of a request body, wherever the form stood. Throws `BusyError`. */
+/**
+ * Makes an account of a request body, wherever the form stood, or has the address proven first.
+ * @param place.continueTo where this browser goes on once its address is proven, a path on this origin
+ * @throws `BusyError`
+ */
 export async function registerAccount(
-  { db, bcrypt, accountRegistration, passwordCheck }: RegistrationDependencies,
+  dependencies: RegistrationDependencies,
   body: unknown,
+  { source, continueTo }: { source: AuditSource; continueTo: string },
 ): Promise<Registration> {
-  if (accountRegistration !== 'open') return { outcome: 'closed' };
+  const { db, encryption, bcrypt, accountRegistration, passwordCheck } = dependencies;
+  if (accountRegistration === 'closed') return { outcome: 'closed' };
   const form = RegistrationForm.safeParse(body ?? {});
   if (!form.success) return { outcome: 'invalid', issues: issuesOf(form.error) };
   const { name, email, password } = form.data;
   const wrong = await checkPassword(password, passwordCheck, { email, name });
   if (wrong) return { outcome: 'invalid', issues: [{ path: 'password', message: wrong }] };
-  const created = await createAccount(db, { name, email, passwordHash: await hashPassword(bcrypt, password) });
-  return created.outcome === 'created' ? { outcome: 'registered', account: created.account } : created;
+  if (accountRegistration === 'verified') {
+    return beginRegistration(dependencies, { name, email, password }, { address: source.address, continueTo });
+  }
+  const passwordHash = await hashPassword(bcrypt, password);
+  return db.transaction(async (tx) => {
+    const created = await createAccount(tx, { name, email, passwordHash });
+    if (created.outcome === 'email-taken') return created;
+    const { account } = created;
+    await record(tx, { event: 'account.registered', accountId: account.id, source });
+    await sendVerification(tx, encryption, account);
+    return { outcome: 'registered', account };
+  });
 }
+
+export type RegistrationProblem = Extract<Registration, { outcome: 'email-taken' | 'invalid' | 'throttled' }>;
 
 type RegisterPlace = Omit<Pages['register'], 'name' | 'email' | 'password' | 'problem'>;
 
 /** The registration page at `place`: what was typed is kept, the password apart, with words for what is to mend. */
 export function registerPage(
   place: RegisterPlace,
-  { body, problem }: { body?: unknown; problem?: Extract<Registration, { outcome: 'email-taken' | 'invalid' }> } = {},
-): { status: 200 | 409 | 422; data: Pages['register'] } {
+  { body, problem }: { body?: unknown; problem?: RegistrationProblem } = {},
+): { status: 200 | 409 | 422 | 429; data: Pages['register'] } {
   const typed = (body ?? {}) as Record<string, unknown>;
   const data = {
     ...place,
@@ -67,6 +94,8 @@ export function registerPage(
   switch (problem?.outcome) {
     case undefined:
       return { status: 200, data };
+    case 'throttled':
+      return { status: 429, data: { ...data, problem: tooManyTries(problem.retryAfterSeconds, undefined) } };
     case 'email-taken':
       return {
         status: 409,

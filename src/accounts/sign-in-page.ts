@@ -4,6 +4,7 @@ import type { Pages, Problem } from '../http/views.ts';
 import type { Authentication } from './authenticate.ts';
 import { emailAddress } from './email-address.ts';
 import { fieldProblems, typedText } from './field-problems.ts';
+import type { PasskeyOutcome } from './passkey-step.ts';
 
 /** No new password is longer, so a longer one needs no work to be wrong. */
 const longestPassword = 1024;
@@ -16,8 +17,12 @@ export const LoginForm = z.object({
     .max(longestPassword, `Use at most ${longestPassword} characters.`),
 });
 
-/** What came of a sign-in form: `invalid` when a field was missing or malformed. */
-export type SignInOutcome = Authentication | { outcome: 'invalid'; issues: readonly Issue[] };
+/** What came of a sign-in form: `invalid` when a field was missing or malformed. `amr` is what was shown (RFC 8176). */
+export type SignInOutcome =
+  | (Extract<Authentication, { outcome: 'authenticated' }> & { amr: readonly string[] })
+  | Exclude<Authentication, { outcome: 'authenticated' }>
+  | Exclude<PasskeyOutcome, { outcome: 'authenticated' }>
+  | { outcome: 'invalid'; issues: readonly Issue[] };
 
 type SignInPlace = Omit<Pages['sign-in'], 'email' | 'password' | 'problem'>;
 
@@ -25,15 +30,19 @@ type SignInPlace = Omit<Pages['sign-in'], 'email' | 'password' | 'problem'>;
 export function signInPage(
   place: SignInPlace,
   { email, problem }: { email?: unknown; problem?: Exclude<SignInOutcome, { outcome: 'authenticated' }> } = {},
-): { status: 200 | 422 | 429; data: Pages['sign-in'] } {
+): { status: 200 | 403 | 422 | 429; data: Pages['sign-in'] } {
   const data = { ...place, email: { value: typedText(email) }, password: {} };
   switch (problem?.outcome) {
     case undefined:
       return { status: 200, data };
     case 'throttled':
       return { status: 429, data: { ...data, problem: tooManyTries(problem.retryAfterSeconds, place.forgotUrl) } };
+    case 'passkey-rejected':
+      return { status: 422, data: { ...data, problem: passkeyFailed } };
     case 'rejected':
       return { status: 422, data: { ...data, problem: noMatch(place.forgotUrl) } };
+    case 'suspended':
+      return { status: 403, data: { ...data, problem: suspended } };
     case 'invalid': {
       const { wrong, problem: toFix } = fieldProblems(problem.issues);
       return {
@@ -43,6 +52,14 @@ export function signInPage(
     }
   }
 }
+
+/** Told only to who has the right password. */
+const suspended: Problem = {
+  title: 'This account is suspended.',
+  text: 'Whoever runs this server has stopped it. Ask them why, and to let you in again.',
+};
+
+export const passkeyFailed: Problem = { title: 'That passkey didn’t work here.', text: 'Use another way in.' };
 
 function noMatch(forgotUrl: string | undefined): Problem {
   return { title: 'That email and password don’t match.', ...orReset('Check both and try again', forgotUrl) };

@@ -1,10 +1,16 @@
 import type { Command } from 'commander';
+import { listAttempts } from '../accounts/account-attempts.ts';
 import { type Account, findAccount, findAccountByEmail, listAccounts } from '../accounts/accounts.ts';
 import { accountClaims } from '../accounts/claims.ts';
 import type { Database } from '../db/database.ts';
 import { signOutEverywhere } from '../oidc/session-end.ts';
+import { addUnthrottle, attemptInWords, attemptJson } from './account-attempts.ts';
+import { addChangeEmail } from './account-email.ts';
+import { addImport } from './account-import.ts';
 import { withDatabase } from './database.ts';
+import { operator } from './operator.ts';
 import { count, epochSeconds, formatDate, formatFields, formatTable, print, printJson } from './output.ts';
+import { addSuspension } from './suspension.ts';
 
 export function addAccounts(program: Command): void {
   const accounts = program.command('accounts').description('the people who have an account here');
@@ -50,6 +56,11 @@ Example:
   npm run latchkey -- accounts sign-out ada@example.com`,
     )
     .action(signOutAccount);
+
+  addSuspension(accounts, { getAccount });
+  addImport(accounts);
+  addChangeEmail(accounts, { getAccount });
+  addUnthrottle(accounts, { getAccount, source: operator });
 }
 
 async function showAccounts(options: { limit: number; after?: string; json?: true }): Promise<void> {
@@ -64,8 +75,11 @@ async function showAccounts(options: { limit: number; after?: string; json?: tru
 }
 
 async function showAccount(who: string, { json }: { json?: true }): Promise<void> {
-  const account = await withDatabase((db) => getAccount(db, who));
-  if (json) return printJson(toJson(account));
+  const { account, attempts } = await withDatabase(async (db) => {
+    const account = await getAccount(db, who);
+    return { account, attempts: await listAttempts(db, account) };
+  });
+  if (json) return printJson({ ...toJson(account), throttles: attempts.map(attemptJson) });
   const { sub, updated_at: _, address, ...claims } = accountClaims(account);
   const { formatted } = (address ?? {}) as { formatted?: string };
   print(
@@ -76,6 +90,7 @@ async function showAccount(who: string, { json }: { json?: true }): Promise<void
       changed: account.updatedAt.toISOString(),
       ...Object.fromEntries(Object.entries(claims).map(([name, value]) => [name, String(value)])),
       address: formatted,
+      throttles: attempts.map(attemptInWords).join('\n'),
     }),
   );
 }
@@ -83,7 +98,7 @@ async function showAccount(who: string, { json }: { json?: true }): Promise<void
 async function signOutAccount(who: string, { json }: { json?: true }): Promise<void> {
   const { account, ended } = await withDatabase(async (db) => {
     const account = await getAccount(db, who);
-    return { account, ended: await signOutEverywhere(db, account.id) };
+    return { account, ended: await signOutEverywhere(db, account.id, operator()) };
   });
   const { sessions, logouts } = ended;
   if (json) return printJson({ sub: account.id, sessions, logouts });

@@ -4,6 +4,7 @@ import { type Api, createApi, deleteApi, findApi, listApis, updateApi } from '..
 import { allowApi, type ClientApi, disallowApi, listClientsOfApi } from '../apis/client-access.ts';
 import { confirm } from './confirm.ts';
 import { withDatabase } from './database.ts';
+import { operator } from './operator.ts';
 import { epochSeconds, formatFields, formatTable, print, printJson } from './output.ts';
 
 type ApiOptions = {
@@ -148,7 +149,7 @@ async function showApi(identifier: string, { json }: { json?: true }): Promise<v
 }
 
 async function create(identifier: string, options: ApiOptions): Promise<void> {
-  const api = await withDatabase((db) => createApi(db, { identifier, ...definition(options) }));
+  const api = await withDatabase((db) => createApi(db, { identifier, ...definition(options) }, operator()));
   if (options.json) return printJson(toJson(api));
   print(describe(api, []));
 }
@@ -157,7 +158,7 @@ async function change(identifier: string, options: ApiOptions & { scopes: boolea
   const changes = { ...definition(options), ...(!options.scopes && { scopes: {} }) };
   if (Object.keys(changes).length === 0) command.error('error: nothing to change; see --help');
   const { api, clients } = await withDatabase(async (db) => ({
-    api: existing(await updateApi(db, identifier, changes), identifier),
+    api: existing(await updateApi(db, identifier, changes, operator()), identifier),
     clients: await listClientsOfApi(db, identifier),
   }));
   if (options.json) return printJson({ ...toJson(api), clients: clients.map(accessToJson) });
@@ -169,7 +170,7 @@ async function remove(identifier: string, { yes, json }: { yes?: true; json?: tr
     const { name } = existing(await findApi(db, identifier), identifier);
     const question = `Delete ${name} (${identifier}) with every client’s access to it?`;
     if (!yes && !(await confirm(question))) throw new Error('Nothing was deleted.');
-    await deleteApi(db, identifier);
+    await deleteApi(db, identifier, operator());
   });
   if (json) printJson({ deleted: identifier });
   else print(`Deleted ${identifier}.`);
@@ -180,13 +181,15 @@ async function allow(
   identifier: string,
   { scope: scopes = [], introspect = false, json }: { scope?: string[]; introspect?: boolean; json?: true },
 ): Promise<void> {
-  const row = await withDatabase((db) => allowApi(db, clientId, identifier, { scopes, mayIntrospect: introspect }));
+  const row = await withDatabase((db) =>
+    allowApi(db, clientId, identifier, { scopes, mayIntrospect: introspect }, operator()),
+  );
   if (json) return printJson(accessToJson(row));
   print(`${clientId} at ${identifier}: ${accessInWords(row)}.`);
 }
 
 async function disallow(clientId: string, identifier: string, { json }: { json?: true }): Promise<void> {
-  const had = await withDatabase((db) => disallowApi(db, clientId, identifier));
+  const had = await withDatabase((db) => disallowApi(db, clientId, identifier, operator()));
   if (!had) throw new Error(`${clientId} may do nothing at ${identifier}.`);
   if (json) printJson({ client_id: clientId, api: identifier });
   else print(`${clientId} may do nothing at ${identifier} any more.`);

@@ -6,6 +6,7 @@ import {
   listAuthorizationDetailsTypes,
 } from '../apis/authorization-details-types.ts';
 import { withDatabase } from './database.ts';
+import { operator } from './operator.ts';
 import { formatTable, print, printJson } from './output.ts';
 
 type CreateOptions = { api: string; title: string; action: string[]; field: string[]; json?: true };
@@ -58,7 +59,7 @@ function collect(value: string, before: string[]): string[] {
 
 async function create(type: string, { api, title, action, field, json }: CreateOptions): Promise<void> {
   const created = await withDatabase((db) =>
-    createAuthorizationDetailsType(db, { type, apiIdentifier: api, title, actions: action, fields: field }),
+    createAuthorizationDetailsType(db, { type, apiIdentifier: api, title, actions: action, fields: field }, operator()),
   );
   if (json) printJson(toJson(created));
   else print(`Clients that list ${type} in authorization_details_types may ask for it with ${api}.`);
@@ -78,7 +79,7 @@ async function list({ json }: { json?: true }): Promise<void> {
 }
 
 async function remove(type: string, { json }: { json?: true }): Promise<void> {
-  if (!(await withDatabase((db) => deleteAuthorizationDetailsType(db, type)))) {
+  if (!(await withDatabase((db) => deleteAuthorizationDetailsType(db, type, operator())))) {
     throw new Error(`There is no type ${type}.`);
   }
   if (json) printJson({ deleted: type });

@@ -21,6 +21,7 @@ import {
 } from './client-options.ts';
 import { confirm } from './confirm.ts';
 import { withDatabase } from './database.ts';
+import { operator } from './operator.ts';
 import { count, epochSeconds, formatDate, formatFields, formatTable, print, printJson } from './output.ts';
 
 export function addClients(program: Command): void {
@@ -115,11 +116,15 @@ async function createClient(options: MetadataOptions): Promise<void> {
   const about = await authorizationMetadataFrom(options);
   const { client, clientSecret, registrationAccessToken } = await withClientDependencies((db, dependencies) =>
     db.transaction(async (tx) => {
-      const trust = { registeredBy: 'operator', firstParty: options.firstParty ?? false } as const;
+      const firstParty = options.firstParty ?? false;
+      const trust = { registeredBy: 'operator', firstParty, source: operator() } as const;
       const registered = await registerClient(tx, dependencies, metadata, trust);
       if (about === undefined) return registered;
       const { clientId } = registered.client;
-      return { ...registered, client: existing(await setAuthorizationMetadata(tx, clientId, about), clientId) };
+      return {
+        ...registered,
+        client: existing(await setAuthorizationMetadata(tx, clientId, about, operator()), clientId),
+      };
     }),
   );
   if (options.json) {
@@ -147,8 +152,11 @@ async function changeClient(clientId: string, options: MetadataOptions, command:
     const current = existing(await findClient(db, clientId), clientId);
     const metadata = { ...metadataOver(current.metadata, asked), client_id: clientId };
     return db.transaction(async (tx) => {
-      if (about !== undefined) await setAuthorizationMetadata(tx, clientId, about);
-      return existing(await updateClient(tx, dependencies, clientId, metadata, options), clientId);
+      if (about !== undefined) await setAuthorizationMetadata(tx, clientId, about, operator());
+      return existing(
+        await updateClient(tx, dependencies, clientId, metadata, { ...options, source: operator() }),
+        clientId,
+      );
     });
   });
   if (options.json) {
@@ -164,7 +172,7 @@ async function removeClient(clientId: string, { yes, json }: { yes?: true; json?
     if (!yes && !(await confirm(`Delete ${nameOf(client)} (${clientId}) with all its tokens?`))) {
       throw new Error('Nothing was deleted.');
     }
-    await deleteClient(db, clientId);
+    await deleteClient(db, clientId, operator());
   });
   if (json) printJson({ deleted: clientId });
   else print(`Deleted ${clientId}.`);

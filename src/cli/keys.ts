@@ -18,6 +18,7 @@ import { countOldSecrets, reEncrypt } from '../keys/re-encryption.ts';
 import { readBroughtKey, ringAlgorithms } from '../keys/signing-keys.ts';
 import { confirm } from './confirm.ts';
 import { withDatabase } from './database.ts';
+import { operator } from './operator.ts';
 import { epochSeconds, formatDate, formatTable, print, printJson } from './output.ts';
 
 export function addKeys(program: Command): void {
@@ -141,7 +142,10 @@ function toJson(key: RingKey, encryption: Encryption): Record<string, unknown> {
 async function rotate({ alg, force, json }: { alg?: KeyAlgorithm; force?: true; json?: true }): Promise<void> {
   const outcome = await withKeys(async (db, encryption, brought) => {
     if (alg && alg === brought?.alg) throw new Error(`${alg} is signed with JWKS_PRIVATE_KEY: change that variable.`);
-    return rotateKeys(db, encryption, alg ? [alg] : ringAlgorithms(brought), { force: force === true });
+    return rotateKeys(db, encryption, alg ? [alg] : ringAlgorithms(brought), {
+      force: force === true,
+      source: operator(),
+    });
   });
   if ('tooEarly' in outcome) throw new Error(sayTooEarly(outcome.tooEarly));
   if (json) return printJson(outcome.rotated);
@@ -164,7 +168,7 @@ async function revoke(kid: string, { yes, json }: { yes?: true; json?: true }): 
     if (!yes && !(await confirm(`Revoke ${kid}? Every token that it signed stops verifying.`))) {
       throw new Error('Nothing was revoked.');
     }
-    return revokeKey(db, encryption, kid);
+    return revokeKey(db, encryption, kid, operator());
   });
   if (!revocation) throw new Error(`${kid} was revoked before.`);
   if (json) return printJson({ revoked: kid, ...revocation });
@@ -181,14 +185,14 @@ async function importPem(file: string, { json }: { json?: true }): Promise<void>
     );
   }
   const { kid, alg } = key;
-  const outcome = await withKeys((db, encryption) => importKey(db, encryption, key));
+  const outcome = await withKeys((db, encryption) => importKey(db, encryption, key, operator()));
   if ('known' in outcome) throw new Error(`The ring has this key already: ${kid} is ${outcome.known}.`);
   if (json) return printJson({ imported: kid, alg, replaced: outcome.replaced });
   print(`Imported ${kid}: it waits to sign ${alg}${outcome.replaced ? `, in place of ${outcome.replaced}` : ''}.`);
 }
 
 async function encryptAgain({ json }: { json?: true }): Promise<void> {
-  const { reEncrypted, unreadable } = await withKeys((db, encryption) => reEncrypt(db, encryption));
+  const { reEncrypted, unreadable } = await withKeys((db, encryption) => reEncrypt(db, encryption, operator()));
   if (json) return printJson({ re_encrypted: reEncrypted, unreadable });
   print(
     `Encrypted ${reEncrypted} text(s) again. Nothing that lasts needs the older keys; in an hour nothing at all does.`,

@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { addAccounts } from './accounts.ts';
 import { addApis } from './apis.ts';
+import { addAudit } from './audit.ts';
 import { addAuthorizationDetails } from './authorization-details.ts';
 import { addClients } from './clients.ts';
 import { addKeys } from './keys.ts';
@@ -24,5 +25,6 @@ export function createProgram(): Command {
   addTokenExchange(program);
   addAuthorizationDetails(program);
   addKeys(program);
+  addAudit(program);
   return program;
 }

@@ -6,6 +6,7 @@ import {
   revokeInitialAccessToken,
 } from '../clients/initial-access-tokens.ts';
 import { withDatabase } from './database.ts';
+import { operator } from './operator.ts';
 import { count, epochSeconds, formatDate, formatTable, print, printJson } from './output.ts';
 
 const dayMs = 24 * 60 * 60 * 1000;
@@ -50,7 +51,11 @@ async function create(options: { uses: number; days: number; label?: string; jso
   const { uses, days, label } = options;
   const expiresAt = new Date(Date.now() + days * dayMs);
   await withDatabase(async (db) => {
-    const token = await createInitialAccessToken(db, { uses, expiresAt, ...(label !== undefined && { label }) });
+    const token = await createInitialAccessToken(
+      db,
+      { uses, expiresAt, ...(label !== undefined && { label }) },
+      operator(),
+    );
     if (options.json) printJson({ token, uses, expires_at: epochSeconds(expiresAt) });
     else
       print(
@@ -85,7 +90,7 @@ function toJson({ id, label, usesLeft, expiresAt, createdAt }: InitialAccessToke
 }
 
 async function revoke(id: string, { json }: { json?: true }): Promise<void> {
-  const revoked = await withDatabase((db) => revokeInitialAccessToken(db, id.toLowerCase()));
+  const revoked = await withDatabase((db) => revokeInitialAccessToken(db, id.toLowerCase(), operator()));
   if (!revoked) throw new Error(`There is no token ${id}.`);
   if (json) printJson({ revoked: id });
   else print(`Revoked ${id}.`);

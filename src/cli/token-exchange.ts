@@ -8,6 +8,7 @@ import {
   permitExchange,
 } from '../apis/token-exchange-permissions.ts';
 import { withDatabase } from './database.ts';
+import { operator } from './operator.ts';
 import { formatTable, print, printJson } from './output.ts';
 
 /** `latchkey token-exchange …`: who may turn a token for one API into a token for another (RFC 8693). */
@@ -83,7 +84,7 @@ async function allow(
   options: PermissionOptions,
 ): Promise<void> {
   const permission = { clientId, subjectApi, targetApi, mode: options.mode };
-  const isNew = await withDatabase((db) => permitExchange(db, permission));
+  const isNew = await withDatabase((db) => permitExchange(db, permission, operator()));
   if (options.json) printJson(toJson(permission));
   else print(`${inWords(permission)}${isNew ? '' : ', as it might before'}.`);
 }
@@ -95,7 +96,7 @@ async function forbid(
   options: PermissionOptions,
 ): Promise<void> {
   const permission = { clientId, subjectApi, targetApi, mode: options.mode };
-  const had = await withDatabase((db) => forbidExchange(db, permission));
+  const had = await withDatabase((db) => forbidExchange(db, permission, operator()));
   if (!had) throw new Error(`${clientId} has no such permission.`);
   if (options.json) printJson(toJson(permission));
   else print(`${clientId} may no longer exchange tokens for ${subjectApi} into tokens for ${targetApi}.`);

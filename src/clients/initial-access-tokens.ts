@@ -1,5 +1,6 @@
 /** RFC 7591 initial access tokens: who may register clients where registration is not open. Made by the operator only. */
 import { and, asc, eq, gt, inArray, isNull, or, sql } from 'drizzle-orm';
+import type { AuditSource } from '../audit/events.ts';
 import { record } from '../audit/record.ts';
 import type { Database } from '../db/database.ts';
 import { initialAccessTokens } from '../db/schema.ts';
@@ -10,6 +11,7 @@ import { randomToken } from '../lib/random.ts';
 export async function createInitialAccessToken(
   db: Database,
   { label, uses, expiresAt }: { label?: string; uses?: number; expiresAt?: Date } = {},
+  source?: AuditSource,
 ): Promise<string> {
   const token = randomToken();
   await db.transaction(async (tx) => {
@@ -21,7 +23,7 @@ export async function createInitialAccessToken(
       createdAt: new Date(),
     });
     const details = { initial_access_token: initialAccessTokenId(token), label, uses, expires_at: expiresAt };
-    await record(tx, { event: 'initial-access-token.created', details });
+    await record(tx, { event: 'initial-access-token.created', source, details });
   });
   return token;
 }
@@ -51,7 +53,7 @@ export async function listInitialAccessTokens(db: Database): Promise<InitialAcce
 }
 
 /** Deletes the tokens of this id, in practice one. False when there is none; what was registered with it stays. */
-export async function revokeInitialAccessToken(db: Database, id: string): Promise<boolean> {
+export async function revokeInitialAccessToken(db: Database, id: string, source?: AuditSource): Promise<boolean> {
   return db.transaction(async (tx) => {
     const rows = await tx.select({ tokenHash: initialAccessTokens.tokenHash }).from(initialAccessTokens);
     const hashes = rows.filter((row) => idOf(row) === id).map(({ tokenHash }) => tokenHash);
@@ -61,7 +63,7 @@ export async function revokeInitialAccessToken(db: Database, id: string): Promis
       .returning({ label: initialAccessTokens.label });
     for (const { label } of revoked) {
       const details = { initial_access_token: id, label };
-      await record(tx, { event: 'initial-access-token.revoked', details });
+      await record(tx, { event: 'initial-access-token.revoked', source, details });
     }
     return revoked.length > 0;
   });

@@ -70,6 +70,11 @@ export const shape = {
     meaning:
       '`length`: 8 characters or more; `common`: also not on the bundled list; `breached`: also asked of a range-query service',
   }),
+  PASSWORD_RANGE_URL: values.rangeUrl().register(variables, {
+    default: 'https://api.pwnedpasswords.com/range/',
+    meaning:
+      'where `breached` asks: five digits of a SHA-1 are put behind it, the answer is as Have I Been Pwned gives it; one at a private address needs `OUTBOUND_ALLOW`',
+  }),
   CLIENT_REGISTRATION: values.oneOf('open', 'token', 'closed').register(variables, {
     default: 'open',
     productionDefault: 'token',
@@ -94,13 +99,14 @@ export const shape = {
   }),
   SMTP_URL: values.smtpUrl().optional().register(variables, {
     secret: true,
-    unset: 'mails go to the development outbox page',
-    meaning: 'outgoing mail: `smtp://user:password@host:port` or `smtps://…`',
+    unset: 'mails go to the development outbox page; in production none is sent',
+    meaning:
+      'outgoing mail: `smtp://user:password@host:port` or `smtps://…`; in production `smtp` needs STARTTLS, loopback apart',
   }),
-  MAIL_FROM: values
-    .mailAddress()
-    .optional()
-    .register(variables, { unset: 'none', meaning: 'sender of outgoing mail: an address, or `Name <address>`' }),
+  MAIL_FROM: values.mailAddress().optional().register(variables, {
+    unset: '`no-reply@` the host of the issuer',
+    meaning: 'sender of outgoing mail: an address, or `Name <address>`',
+  }),
   TRUST_PROXY: values.trustProxy().optional().register(variables, {
     unset: 'no proxy is trusted',
     meaning:
@@ -158,6 +164,10 @@ export const shape = {
     secret: true,
     unset: '`/metrics` answers loopback only',
     meaning: 'bearer token for `/metrics`',
+  }),
+  AUDIT_RETENTION_DAYS: values.whole(1, 36500).register(variables, {
+    default: '400',
+    meaning: 'days after which events leave the audit log, 1 to 36500',
   }),
   LOG_LEVEL: values.oneOf('fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent').register(variables, {
     default: 'info',

@@ -11,18 +11,6 @@ type Unavailable = { name: Name; asked: (values: Values) => boolean; feature: st
 /** Values that have their meaning already and their effect not yet: refused, since a promise must not be ignored. */
 export const unavailable: readonly Unavailable[] = [
   {
-    name: 'ACCOUNT_REGISTRATION',
-    asked: (v) => v.ACCOUNT_REGISTRATION === 'verified',
-    feature: 'verified',
-    available: 'open or closed',
-  },
-  {
-    name: 'PASSWORD_CHECK',
-    asked: (v) => v.PASSWORD_CHECK === 'breached',
-    feature: 'breached',
-    available: 'length or common',
-  },
-  {
     name: 'WEB_CONCURRENCY',
     asked: (v) => v.WEB_CONCURRENCY === 'auto' || v.WEB_CONCURRENCY > 1,
     feature: 'several worker processes',
@@ -31,7 +19,7 @@ export const unavailable: readonly Unavailable[] = [
 ];
 
 /** Variables that are read already and have no effect yet: named in a warning. */
-export const withoutEffect: readonly Name[] = ['SMTP_URL', 'MAIL_FROM', 'METRICS_TOKEN'];
+export const withoutEffect: readonly Name[] = ['METRICS_TOKEN'];
 
 /** From texts (defaults filled in, unset ones absent) to values. Each issue's path is a variable, its message what was expected. */
 export const environment = z
@@ -60,6 +48,11 @@ export const environment = z
     path: ['TLS_KEY_FILE'],
     error: 'the private key of the certificate in TLS_CERT_FILE',
     when: areValid('TLS_CERT_FILE', 'TLS_KEY_FILE'),
+  })
+  .refine((v) => v.NODE_ENV !== 'production' || v.ACCOUNT_REGISTRATION !== 'verified' || v.SMTP_URL, {
+    path: ['SMTP_URL'],
+    error: 'a mail server, because ACCOUNT_REGISTRATION=verified sends links',
+    when: always,
   })
   .superRefine(
     (v, context) => {

@@ -51,7 +51,13 @@ export function findWarnings(env: NodeJS.ProcessEnv): string[] {
   const idle = withoutEffect
     .filter((name) => given.includes(name) || given.includes(`${name}_FILE`))
     .map((name) => `${name} has no effect in this version yet`);
-  return [...misspelled, ...idle];
+  const mailless =
+    env.NODE_ENV?.trim() === 'production' && !given.includes('SMTP_URL') && !given.includes('SMTP_URL_FILE');
+  return [
+    ...misspelled,
+    ...idle,
+    ...(mailless ? ['SMTP_URL is not set: no mail is sent, so nobody can confirm an address or reset a password'] : []),
+  ];
 }
 
 /** Levenshtein's distance: how many letters to insert, remove or change. */

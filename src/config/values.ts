@@ -75,7 +75,9 @@ export function databaseUrl() {
 export function smtpUrl() {
   return value('smtp://user:password@host:port or smtps://…', (text) => {
     const url = new URL(text);
-    return ['smtp:', 'smtps:'].includes(url.protocol) && url.hostname !== '' ? text : undefined;
+    // Options behind the host would be ignored, and some of them switch checks off.
+    const bare = url.search === '' && url.hash === '' && ['', '/'].includes(url.pathname);
+    return ['smtp:', 'smtps:'].includes(url.protocol) && url.hostname !== '' && bare ? text : undefined;
   });
 }
 
@@ -133,6 +135,13 @@ export function logoUrl() {
     if (url.username !== '' || url.password !== '') return undefined;
     if (text.startsWith('/')) return url.origin === here ? url.pathname + url.search : undefined;
     return /^https:\/\//i.test(text) ? url.href : undefined;
+  });
+}
+
+export function rangeUrl() {
+  return value('an http or https URL that ends with / or =', (text) => {
+    const url = new URL(text);
+    return /^https?:$/.test(url.protocol) && url.username === '' && /[/=]$/.test(text) ? url.href : undefined;
   });
 }
 

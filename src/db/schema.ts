@@ -56,13 +56,133 @@ export const users = pgTable(
     country: text(),
     /** Set while an operator keeps the account from being used. */
     suspendedAt: instant(),
+    /** Set while the next sign-in by password must change it. */
+    passwordExpiredAt: instant(),
+    passwordChangedAt: instant(),
+    /** Set by the person; until `deletionAt` signing in takes it back. */
+    deletionAt: instant(),
     createdAt: instant().notNull().defaultNow(),
     updatedAt: instant().notNull().defaultNow(),
   },
   (t) => [
     uniqueIndex('users_email_normalized').on(t.emailNormalized),
+    // Hashes that other systems made, until their owners sign in.
+    index('users_imported_hash').on(t.id).where(sql`${t.passwordHash} not like '$bcrypt-sha384%'`),
     check('users_id_is_a_persons', sql`left(${t.id}, 2) = 'u_'`),
   ],
+);
+
+/**
+ * Links in mails and the choices behind them. The token is in the mail only; `payloadEncrypted` holds what is done when it
+ * comes back (a registration not yet an account, a new address).
+ */
+export const emailTokens = pgTable(
+  'email_tokens',
+  {
+    tokenHash: text().primaryKey(),
+    purpose: text({ enum: ['register', 'verify', 'reset', 'change-old', 'change-new', 'change-undo'] }).notNull(),
+    accountId: text().references(() => users.id, { onDelete: 'cascade' }),
+    payloadEncrypted: text(),
+    expiresAt: instant().notNull(),
+    createdAt: instant().notNull().defaultNow(),
+  },
+  (t) => [
+    index('email_tokens_account_id').on(t.accountId).where(sql`${t.accountId} is not null`),
+    index('email_tokens_expires_at').on(t.expiresAt),
+  ],
+);
+
+/** Mails to be sent, encrypted as they hold links that sign in; a row is deleted once the mail server has it. */
+export const mails = pgTable(
+  'mails',
+  {
+    id: text().primaryKey(),
+    /** The kind of mail, for counting. */
+    template: text().notNull(),
+    messageEncrypted: text().notNull(),
+    attempts: integer().notNull().default(0),
+    /** Also the end of the lease of whoever is sending it. */
+    nextAttemptAt: instant().notNull(),
+    /** Set in development, where mails are kept for the outbox page instead of sent. */
+    keptAt: instant(),
+    createdAt: instant().notNull().defaultNow(),
+  },
+  (t) => [index('mails_next_attempt_at').on(t.nextAttemptAt)],
+);
+
+/** Authenticator apps (RFC 6238): one an account, in force once `confirmedAt` is set. */
+export const totpSecrets = pgTable('totp_secrets', {
+  accountId: text()
+    .primaryKey()
+    .references(() => users.id, { onDelete: 'cascade' }),
+  secretEncrypted: text().notNull(),
+  confirmedAt: instant(),
+  /** The newest time step that was accepted: none is accepted twice. */
+  lastStep: integer().notNull().default(0),
+  createdAt: instant().notNull().defaultNow(),
+});
+
+export const recoveryCodes = pgTable(
+  'recovery_codes',
+  {
+    codeHash: text().primaryKey(),
+    accountId: text()
+      .notNull()
+      .references(() => users.id, { onDelete: 'cascade' }),
+    usedAt: instant(),
+    createdAt: instant().notNull().defaultNow(),
+  },
+  (t) => [index('recovery_codes_account_id').on(t.accountId)],
+);
+
+/** WebAuthn credentials. */
+export const passkeys = pgTable(
+  'passkeys',
+  {
+    /** base64url, as browsers give it. */
+    credentialId: text().primaryKey(),
+    accountId: text()
+      .notNull()
+      .references(() => users.id, { onDelete: 'cascade' }),
+    publicKey: bytea().notNull(),
+    counter: bigint({ mode: 'number' }).notNull(),
+    transports: text().array().notNull().default([]),
+    deviceType: text({ enum: ['singleDevice', 'multiDevice'] }).notNull(),
+    backedUp: boolean().notNull(),
+    name: text().notNull(),
+    createdAt: instant().notNull().defaultNow(),
+    lastUsedAt: instant(),
+  },
+  (t) => [index('passkeys_account_id').on(t.accountId)],
+);
+
+/** WebAuthn challenges: each is answered once, by the browser that holds its handle. */
+export const passkeyChallenges = pgTable(
+  'passkey_challenges',
+  {
+    idHash: text().primaryKey(),
+    challenge: text().notNull(),
+    purpose: text({ enum: ['registration', 'sign-in', 'second-factor'] }).notNull(),
+    accountId: text(),
+    expiresAt: instant().notNull(),
+  },
+  (t) => [index('passkey_challenges_expires_at').on(t.expiresAt)],
+);
+
+/** Browsers in which a person need not show the second factor again for a while; the cookie value is hashed. */
+export const rememberedDevices = pgTable(
+  'remembered_devices',
+  {
+    tokenHash: text().primaryKey(),
+    accountId: text()
+      .notNull()
+      .references(() => users.id, { onDelete: 'cascade' }),
+    userAgent: text(),
+    address: text(),
+    createdAt: instant().notNull().defaultNow(),
+    expiresAt: instant().notNull(),
+  },
+  (t) => [index('remembered_devices_account_id').on(t.accountId)],
 );
 
 /** RFC 7591 client metadata with the wire's own names, without any secret. */
@@ -256,6 +376,10 @@ export const oidcSessions = pgTable(
     payload: jsonb().$type<Record<string, unknown>>().notNull(),
     /** When the person signed in, as the library's `loginTs` (epoch seconds); 0 before sign-in. */
     loginTs: integer().notNull().default(0),
+    /** Where it was signed in and last used, for the person to recognise. */
+    userAgent: text(),
+    address: text(),
+    lastSeenAt: instant(),
     createdAt: instant().notNull().defaultNow(),
     expiresAt: instant().notNull(),
     /** An ended session stays until it expires, so that a request still under way cannot bring it back. */
@@ -335,8 +459,8 @@ export const signingKeys = pgTable(
 );
 
 /**
- * What happened to accounts, clients, tokens and keys: one row an event, never changed. No secret and no token is ever
- * among the details.
+ * What happened to accounts, clients, tokens and keys: one row an event, never changed; a trigger (audit_events_kept)
+ * refuses it. No secret and no token is ever among the details.
  */
 export const auditEvents = pgTable(
   'audit_events',
@@ -350,13 +474,37 @@ export const auditEvents = pgTable(
     address: text(),
     userAgent: text(),
     requestId: text(),
+    outcome: text({ enum: ['success', 'failure'] })
+      .notNull()
+      .default('success'),
     details: jsonb().$type<Record<string, unknown>>().notNull().default({}),
+    /** Its place in the chain, without gaps, and the hash that binds it to the one before; null for some seconds. */
+    position: bigint({ mode: 'number' }),
+    hash: text(),
   },
   (t) => [
     index('audit_events_at').on(t.at),
     index('audit_events_account_id').on(t.accountId).where(sql`${t.accountId} is not null`),
     index('audit_events_client_id').on(t.clientId).where(sql`${t.clientId} is not null`),
+    uniqueIndex('audit_events_position').on(t.position),
+    index('audit_events_unchained').on(t.id).where(sql`${t.position} is null`),
+    check('audit_events_chained_whole', sql`(${t.position} is null) = (${t.hash} is null)`),
   ],
+);
+
+/** Where the audit log's chain begins, behind what retention removed, and where it ends: one row, sealed by a secret. */
+export const auditChain = pgTable(
+  'audit_chain',
+  {
+    name: text().primaryKey(),
+    anchorPosition: bigint({ mode: 'number' }).notNull(),
+    anchorHash: text().notNull(),
+    headPosition: bigint({ mode: 'number' }).notNull(),
+    headHash: text().notNull(),
+    /** HMAC over the four. */
+    seal: text().notNull(),
+  },
+  (t) => [check('audit_chain_is_one', sql`${t.name} = 'events'`)],
 );
 
 /** Fixed-window counters: rate limits and failures, shared by every instance. `key` never holds an address in clear. */
@@ -366,8 +514,17 @@ export const throttles = pgTable(
     key: text().primaryKey(),
     hits: integer().notNull(),
     windowEndsAt: instant().notNull(),
+    /** Of tries that are judged (accounts/attempts.ts): nothing is before this. */
+    pausedUntil: instant(),
+    /** What kind of tries, … */
+    kind: text(),
+    /** … and the digest of whose they were, so that an operator finds them. */
+    subject: text(),
   },
-  (t) => [index('throttles_window_ends_at').on(t.windowEndsAt)],
+  (t) => [
+    index('throttles_window_ends_at').on(t.windowEndsAt),
+    index('throttles_subject').on(t.subject).where(sql`${t.subject} is not null`),
+  ],
 );
 
 /** The playground's own memory of a run, as a relying party would keep it; encrypted, since it holds tokens. */

@@ -4,6 +4,11 @@
  */
 import { join } from 'node:path';
 import ejs from 'ejs';
+import type { AccountPages } from './account-pages.ts';
+import type { MailPages } from './mail-pages.ts';
+import type { PasskeyPages } from './passkey-pages.ts';
+import type { PasswordPages } from './password-pages.ts';
+import type { SecondFactorPages } from './second-factor-pages.ts';
 
 /** A client as people see it. */
 export type ClientTile = {
@@ -40,132 +45,125 @@ type Way = { url: string; label: string };
 type Reference = { reference: string; at: Date };
 
 /** What each page is given, by the name of its file in views/. */
-export type Pages = {
-  index: {
-    issuer: string;
-    discoveryUrl: string;
-    playground: boolean;
-    registration: boolean;
-    signedIn?: { name: string; email: string } | undefined;
-    clientRegistration: 'open' | 'token' | 'closed';
-  };
-  'sign-in': {
-    action: string;
-    client?: ClientTile | undefined;
-    email: Field;
-    password: { wrong?: string | undefined };
-    problem?: Problem | undefined;
-    hidden: Hidden;
-    registerUrl?: string | undefined;
-    forgotUrl?: string | undefined;
-    /** Where to say no to the client. */
-    cancel?: { action: string } | undefined;
-    passkeys?: boolean | undefined;
-  };
-  register: {
-    action: string;
-    client?: ClientTile | undefined;
-    name: Field;
-    email: Field;
-    password: { wrong?: string | undefined };
-    problem?: Problem | undefined;
-    hidden: Hidden;
-    signInUrl: string;
-  };
-  /** Checkboxes are named `scope` and `claim`; what is `required` is told and has none. */
-  consent: {
-    action: string;
-    client: ClientTile;
-    account: { email: string };
-    anotherAccountUrl: string;
-    scopes: readonly { value: string; title: string; detail: string; checked: boolean; required: boolean }[];
-    claims: readonly { value: string; title: string; detail: string; checked: boolean }[];
-    /** Authorization details (RFC 9396), by their place in the request. */
-    details: readonly { value: string; title: string; detail: string; checked: boolean }[];
-    hidden: Hidden;
-  };
-  /** `code` is what was typed; forms of devices go to the library, with its secret among `hidden`. */
-  device: { action: string; code: Field; problem?: Problem | undefined; hidden: Hidden };
-  'device-confirm': {
-    action: string;
-    client: ClientTile;
-    /** As the device shows it. */
-    userCode: string;
-    /** What it will be able to do, in words. */
-    scopes: readonly string[];
-    /** Who is signed in here, and the value of the button that asks for somebody else. */
-    account?: { email: string; another: string } | undefined;
-    /** The device's address, where it is not this browser's network too. */
-    elsewhere?: string | undefined;
-    hidden: Hidden;
-  };
-  'device-ended': { outcome: 'approved' | 'denied'; client?: ClientTile | undefined; signedIn: boolean };
-  interrupted: Reference & {
-    client?: ClientTile | undefined;
-    reason: 'expired' | 'finished' | 'elsewhere' | 'other-account';
-    restart?: Way | undefined;
-    /** Its way on is to type the device's code again. */
-    byDevice: boolean;
-    otherUrl: string;
-    otherLabel: string;
-  };
-  /** Without an `action` the way on is the start page. */
-  error: Reference & {
-    title: string;
-    text: readonly string[];
-    client?: ClientTile | undefined;
-    action?: Way | undefined;
-    second?: Way | undefined;
-  };
-  logout: {
-    action: string;
-    client?: ClientTile | undefined;
-    account?: { email: string } | undefined;
-    hidden: Hidden;
-  };
-  'logged-out': { client?: ClientTile | undefined; continueUrl?: string | undefined };
-  account: {
-    name: string;
-    email: string;
-    emailVerified: boolean;
-    apps: readonly {
-      clientId: string;
-      name: string;
-      logoUrl?: string | undefined;
-      since: Date;
-      scopes: readonly string[];
-    }[];
-    notice?: string | undefined;
-  };
-  /** `fields` by their names in OIDC Core §5.1, the address in its parts. */
-  profile: {
-    fields: Readonly<Record<string, Field>>;
-    problem?: Problem | undefined;
-    notice?: string | undefined;
-  };
-  password: {
-    email: string;
-    current: { wrong?: string | undefined };
-    wanted: { wrong?: string | undefined };
-    problem?: Problem | undefined;
-  };
-  'playground/start': { startUrl: string; runUrl?: string | undefined };
-  'playground/run': {
-    startUrl: string;
-    stage: 'unfinished' | 'stopped' | 'complete';
-    steps: readonly PlaygroundStep[];
-    /** What can be tried with the tokens of a complete run. */
-    next: readonly {
-      icon: 'refresh' | 'ask' | 'stop' | 'leave';
-      /** Of the form. */
-      id: string;
+export type Pages = MailPages &
+  AccountPages &
+  PasskeyPages &
+  PasswordPages &
+  SecondFactorPages & {
+    index: {
+      issuer: string;
+      discoveryUrl: string;
+      playground: boolean;
+      registration: boolean;
+      signedIn?: { name: string; email: string } | undefined;
+      clientRegistration: 'open' | 'token' | 'closed';
+    };
+    'sign-in': {
       action: string;
+      client?: ClientTile | undefined;
+      email: Field;
+      password: { wrong?: string | undefined };
+      problem?: Problem | undefined;
+      /** What has just happened. */
+      notice?: string | undefined;
+      hidden: Hidden;
+      registerUrl?: string | undefined;
+      forgotUrl?: string | undefined;
+      /** Where to say no to the client. */
+      cancel?: { action: string } | undefined;
+      passkeys?: boolean | undefined;
+    };
+    register: {
+      action: string;
+      client?: ClientTile | undefined;
+      name: Field;
+      email: Field;
+      password: { wrong?: string | undefined };
+      problem?: Problem | undefined;
+      hidden: Hidden;
+      signInUrl: string;
+    };
+    /** Checkboxes are named `scope` and `claim`; what is `required` is told and has none. */
+    consent: {
+      action: string;
+      client: ClientTile;
+      account: { email: string };
+      anotherAccountUrl: string;
+      scopes: readonly { value: string; title: string; detail: string; checked: boolean; required: boolean }[];
+      claims: readonly { value: string; title: string; detail: string; checked: boolean }[];
+      /** Authorization details (RFC 9396), by their place in the request. */
+      details: readonly { value: string; title: string; detail: string; checked: boolean }[];
+      hidden: Hidden;
+    };
+    /** `code` is what was typed; forms of devices go to the library, with its secret among `hidden`. */
+    device: { action: string; code: Field; problem?: Problem | undefined; hidden: Hidden };
+    'device-confirm': {
+      action: string;
+      client: ClientTile;
+      /** As the device shows it. */
+      userCode: string;
+      /** What it will be able to do, in words. */
+      scopes: readonly string[];
+      /** Who is signed in here, and the value of the button that asks for somebody else. */
+      account?: { email: string; another: string } | undefined;
+      /** The device's address, where it is not this browser's network too. */
+      elsewhere?: string | undefined;
+      hidden: Hidden;
+    };
+    'device-ended': { outcome: 'approved' | 'denied'; client?: ClientTile | undefined; signedIn: boolean };
+    interrupted: Reference & {
+      client?: ClientTile | undefined;
+      reason: 'expired' | 'finished' | 'elsewhere' | 'other-account';
+      restart?: Way | undefined;
+      /** Its way on is to type the device's code again. */
+      byDevice: boolean;
+      otherUrl: string;
+      otherLabel: string;
+    };
+    /** Without an `action` the way on is the start page. */
+    error: Reference & {
       title: string;
-      text: string;
-      button: string;
-    }[];
+      text: readonly string[];
+      client?: ClientTile | undefined;
+      action?: Way | undefined;
+      second?: Way | undefined;
+    };
+    logout: {
+      action: string;
+      client?: ClientTile | undefined;
+      account?: { email: string } | undefined;
+      hidden: Hidden;
+    };
+    'logged-out': { client?: ClientTile | undefined; continueUrl?: string | undefined };
+    /** `fields` by their names in OIDC Core §5.1, the address in its parts. */
+    profile: {
+      fields: Readonly<Record<string, Field>>;
+      problem?: Problem | undefined;
+      notice?: string | undefined;
+    };
+    password: {
+      email: string;
+      current: { wrong?: string | undefined };
+      wanted: { wrong?: string | undefined };
+      problem?: Problem | undefined;
+    };
+    'playground/start': { startUrl: string; runUrl?: string | undefined };
+    'playground/run': {
+      startUrl: string;
+      stage: 'unfinished' | 'stopped' | 'complete';
+      steps: readonly PlaygroundStep[];
+      /** What can be tried with the tokens of a complete run. */
+      next: readonly {
+        icon: 'refresh' | 'ask' | 'stop' | 'leave';
+        /** Of the form. */
+        id: string;
+        action: string;
+        title: string;
+        text: string;
+        button: string;
+      }[];
+    };
   };
-};
 
 /** A piece of a code block: the name of something, what only joins, or anything else. */
 export type Ink = { text: string; as?: 'name' | 'join' | undefined };
@@ -210,13 +208,15 @@ export type ViewOptions = {
   brand: { name: string; logoUrl: string | undefined; hue: number };
   /** The issuer's host, shown under every card: where you are. */
   host: string;
+  /** Whether mails are kept for /dev/outbox instead of sent: pages that speak of a mail then lead there. */
+  outbox?: boolean;
   /** Keeps compiled templates; without it an edit shows at the next request. */
   cache: boolean;
 };
 
 /** `brandCss` is served as /assets/brand.css, after the stylesheet that it colours. */
-export function createViews({ brand, host, cache }: ViewOptions): Views & { brandCss: string } {
-  const site = { brand, host, lang: 'en', dir: 'ltr', initials, link, day, moment };
+export function createViews({ brand, host, cache, outbox = false }: ViewOptions): Views & { brandCss: string } {
+  const site = { brand, host, outbox, lang: 'en', dir: 'ltr', initials, link, day, minute, moment };
   const options: ejs.Options = {
     cache,
     // Templates see `site`, `page` and, in a partial, `locals` with what it was included with; no bare names.
@@ -252,6 +252,10 @@ function link(url: string): string {
 
 function day(date: Date): string {
   return date.toLocaleDateString('en-GB', { dateStyle: 'long', timeZone: 'UTC' });
+}
+
+function minute(date: Date): string {
+  return `${day(date)}, ${date.toISOString().slice(11, 16)} UTC`;
 }
 
 function moment(date: Date): string {

@@ -1,4 +1,4 @@
-import type { ConnectedApp } from '../accounts/account.routes.ts';
+import type { ConnectedApp } from '../accounts/apps.routes.ts';
 import { findApis } from '../apis/apis.ts';
 import type { Database } from '../db/database.ts';
 import type { ClientTile } from '../http/views.ts';

@@ -4,9 +4,14 @@ import type { Account } from '../accounts/accounts.ts';
 import type { Authenticate } from '../accounts/authenticate.ts';
 import type { DeviceCookies } from '../accounts/known-device.ts';
 import { rememberDevice, signInError, submitCredentials } from '../accounts/login.routes.ts';
-import { registrationError, sendRegistrationClosed } from '../accounts/register.routes.ts';
+import type { PasskeySteps } from '../accounts/passkey-step.ts';
+import { registrationError, sendCheckEmail, sendRegistrationClosed } from '../accounts/register.routes.ts';
 import { type RegistrationDependencies, registerAccount, registerPage } from '../accounts/registration.ts';
+import { withReturnTo } from '../accounts/return-to.ts';
+import { passkeyOptionsPath } from '../accounts/second-factor.routes.ts';
 import { signInPage } from '../accounts/sign-in-page.ts';
+import type { SignInSteps } from '../accounts/sign-in-steps.routes.ts';
+import { auditSource } from '../audit/record.ts';
 import { hostOf } from '../clients/client-tile.ts';
 import { isForm, parse, readBody } from '../http/body.ts';
 import { HttpError } from '../http/errors.ts';
@@ -14,13 +19,13 @@ import { type Pages, reference, wantsPage } from '../http/pages.ts';
 import type { RateLimit } from '../http/rate-limit.ts';
 import { noteOutcome } from '../http/request-log.ts';
 import { noStore } from '../http/security-headers.ts';
-import type { ClientTile } from '../http/views.ts';
+import type { ClientTile, Problem } from '../http/views.ts';
 import { formActionSource } from '../oidc/answers.ts';
 import type { BrowserSessions } from '../oidc/browser-session.ts';
 import type { Interactions, LostInteraction, PendingInteraction } from '../oidc/interactions.ts';
 import { allowedBy, consentPage } from './consent-page.ts';
 import { interruptedPage } from './interrupted-page.ts';
-import { nextStep } from './next-step.ts';
+import { type InteractionStepDependencies, interactionSteps } from './sign-in-steps.routes.ts';
 
 export type InteractionDependencies = {
   pages: Pages;
@@ -29,12 +34,14 @@ export type InteractionDependencies = {
   authenticate: Authenticate;
   registration: RegistrationDependencies;
   deviceCookies: DeviceCookies;
+  passkeys: PasskeySteps;
   clientTile: (clientId: string) => Promise<ClientTile | undefined>;
   findAccount: (accountId: string) => Promise<Account | undefined>;
   accountClaims: (accountId: string) => Promise<Record<string, unknown> | undefined>;
   sameOrigin: RequestHandler;
   rateLimit: RateLimit;
-};
+  steps: SignInSteps;
+} & Pick<InteractionStepDependencies, 'secondFactor' | 'hasSecondFactor' | 'expiredPassword'>;
 
 /** One ticked box of a form arrives as a text, several as an array. */
 const ticked = z.union([z.string().transform((name) => [name]), z.array(z.string())]);
@@ -51,13 +58,21 @@ export function interactionRoutes(dependencies: InteractionDependencies): Router
   const ownForms = dependencies.sameOrigin;
   const post = [ownForms, readBody];
   const signInLimit = dependencies.rateLimit('sign-in', 60);
+  const optionsLimit = dependencies.rateLimit('passkey-options', 120);
+  const further = interactionSteps({ ...dependencies, showSignIn });
   const registerLimit = dependencies.rateLimit('register', 30);
-  const canRegister = registration.accountRegistration === 'open';
+  const canRegister = registration.accountRegistration !== 'closed';
 
   const router = Router();
   router.get('/:uid', step(showNextStep));
   router.get('/:uid/login', step(showLogin));
   router.post('/:uid/login', ownForms, signInLimit, readBody, step(submitLogin));
+  router.get('/:uid/second-factor', step(further.showSecondFactor));
+  router.post('/:uid/second-factor', ownForms, signInLimit, readBody, step(further.submitSecondFactor));
+  router.post(`/:uid${passkeyOptionsPath}`, ownForms, optionsLimit, readBody, step(further.offerPasskey));
+  router.get('/:uid/change-password', step(further.showChangePassword));
+  router.post('/:uid/change-password', ownForms, signInLimit, readBody, step(further.submitChangePassword));
+  router.get('/:uid/set-up', step(further.showSetUp));
   router.get('/:uid/register', step(showRegister));
   router.post('/:uid/register', ownForms, registerLimit, readBody, step(submitRegister));
   // Where a page that answered a form is loaded again.
@@ -92,8 +107,11 @@ export function interactionRoutes(dependencies: InteractionDependencies): Router
   }
 
   async function showNextStep(req: Request, res: Response, interaction: PendingInteraction): Promise<void> {
-    const session = await sessions.current(req, res);
-    switch (nextStep(interaction, session?.accountId)) {
+    const { session, step: next } = await further.next(req, res, interaction);
+    switch (next) {
+      case 'second-factor':
+      case 'set-up':
+        return res.redirect(303, pathOf(interaction, next));
       case 'consent':
         return showConsent(req, res, interaction);
       case 'continue-as-signed-in':
@@ -114,16 +132,29 @@ export function interactionRoutes(dependencies: InteractionDependencies): Router
 
   async function submitLogin(req: Request, res: Response, interaction: PendingInteraction): Promise<void> {
     const outcome = await submitCredentials(dependencies, req, res);
-    if (outcome.outcome === 'authenticated') return signInAndGoOn(req, res, interaction, outcome);
+    if (outcome.outcome === 'authenticated') {
+      return dependencies.steps.advance(req, res, await further.placeOf(req, res, interaction), outcome);
+    }
     if (!isForm(req)) throw signInError(outcome);
     if (outcome.outcome === 'throttled') res.setHeader('Retry-After', String(outcome.retryAfterSeconds));
     await sendSignIn(res, interaction, { email: (req.body as { email?: unknown }).email, problem: outcome });
+  }
+
+  async function showSignIn(
+    _req: Request,
+    res: Response,
+    interaction: PendingInteraction,
+    problem: Problem,
+    status: number,
+  ): Promise<void> {
+    await sendSignIn(res, interaction, { email: interaction.loginHint }, { problem, status });
   }
 
   async function sendSignIn(
     res: Response,
     interaction: PendingInteraction,
     state: Parameters<typeof signInPage>[1],
+    instead: { problem: Problem; status: number } | undefined = undefined,
   ): Promise<void> {
     const client = await clientTile(interaction.clientId);
     const { status, data } = signInPage(
@@ -132,11 +163,14 @@ export function interactionRoutes(dependencies: InteractionDependencies): Router
         ...(client && { client }),
         hidden: {},
         ...(canRegister && { registerUrl: pathOf(interaction, 'register') }),
+        forgotUrl: withReturnTo('/auth/forgot-password', `/auth/interaction/${interaction.uid}`),
         cancel: { action: pathOf(interaction, 'abort') },
+        passkeys: dependencies.passkeys.available,
       },
       state,
     );
-    await pages.page(res, 'sign-in', data, { status, ...formTargets(interaction) });
+    const page = instead ? { ...data, problem: instead.problem } : data;
+    await pages.page(res, 'sign-in', page, { status: instead?.status ?? status, ...formTargets(interaction) });
   }
 
   async function showRegister(_req: Request, res: Response, interaction: PendingInteraction): Promise<void> {
@@ -144,14 +178,17 @@ export function interactionRoutes(dependencies: InteractionDependencies): Router
   }
 
   async function submitRegister(req: Request, res: Response, interaction: PendingInteraction): Promise<void> {
-    const result = await registerAccount(registration, req.body);
+    const continueTo = `/auth/interaction/${interaction.uid}`;
+    const result = await registerAccount(registration, req.body, { source: auditSource(req, res), continueTo });
     noteOutcome(res, `registration ${result.outcome}`);
+    if (result.outcome === 'mailed') return sendCheckEmail(dependencies, req, res, result.browser);
     if (result.outcome === 'registered') {
       rememberDevice(dependencies.deviceCookies, req, res, result.account.email);
       return signInAndGoOn(req, res, interaction, result);
     }
     if (!isForm(req)) throw registrationError(result);
     if (result.outcome === 'closed') return sendRegistrationClosed(pages, res);
+    if (result.outcome === 'throttled') res.setHeader('Retry-After', String(result.retryAfterSeconds));
     await sendRegister(res, interaction, { body: req.body, problem: result });
   }
 
@@ -178,9 +215,9 @@ export function interactionRoutes(dependencies: InteractionDependencies): Router
     req: Request,
     res: Response,
     interaction: PendingInteraction,
-    { account, stillStands }: { account: Account; stillStands?: () => Promise<boolean> },
+    { account }: { account: Account },
   ): Promise<void> {
-    const session = await sessions.signIn(req, res, { accountId: account.id, amr: ['pwd'], stillStands });
+    const session = await sessions.signIn(req, res, { accountId: account.id, amr: ['pwd'] });
     await goOn(req, res, await interaction.finishLogin(session));
   }
 

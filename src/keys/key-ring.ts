@@ -4,6 +4,7 @@
  * between two steps, or find after a crash, is a whole ring.
  */
 import { and, eq, lte, max, sql } from 'drizzle-orm';
+import type { AuditSource } from '../audit/events.ts';
 import { record } from '../audit/record.ts';
 import type { Database } from '../db/database.ts';
 import { apis, signingKeys } from '../db/schema.ts';
@@ -14,7 +15,10 @@ import { generateKey, type KeyAlgorithm, type KeyPair, keyAlgorithms, publicPart
 export type RingKey = typeof signingKeys.$inferSelect;
 
 /** Why something changed, for the audit log. */
-type Reason = 'missing' | 'schedule' | 'operator' | 'revocation';
+type Cause = {
+  reason: 'missing' | 'schedule' | 'operator' | 'revocation';
+  source?: AuditSource | undefined;
+};
 
 export type Rotation = { alg: KeyAlgorithm; retired: string; signs: string; waits: string };
 /** The waiting key has not been published for long enough yet. */
@@ -52,7 +56,8 @@ export async function fillRing(
   await db.transaction(async (tx) => {
     await takeTurn(tx);
     const missing = lacks(await ringKeys(tx), algorithms).filter(wanted);
-    for (const { alg, state } of missing) await create(tx, encryption, await generateKey(alg), state, 'missing');
+    for (const { alg, state } of missing)
+      await create(tx, encryption, await generateKey(alg), state, { reason: 'missing' });
   });
 }
 
@@ -64,7 +69,7 @@ export async function rotateKeys(
   db: Database,
   encryption: Encryption,
   algorithms: readonly KeyAlgorithm[],
-  { force = false }: { force?: boolean } = {},
+  { force = false, source }: { force?: boolean; source?: AuditSource } = {},
 ): Promise<{ rotated: Rotation[] } | { tooEarly: TooEarly[] }> {
   await fillRing(db, encryption, algorithms);
   return db.transaction(async (tx) => {
@@ -75,7 +80,7 @@ export async function rotateKeys(
       .filter(({ possibleAt }) => !force && possibleAt > new Date());
     if (tooEarly.length > 0) return { tooEarly };
     const rotated: Rotation[] = [];
-    for (const alg of algorithms) rotated.push(await rotate(tx, encryption, keys, alg, 'operator'));
+    for (const alg of algorithms) rotated.push(await rotate(tx, encryption, keys, alg, { reason: 'operator', source }));
     return { rotated };
   });
 }
@@ -102,12 +107,13 @@ export async function tendRing(
   await db.transaction(async (tx) => {
     if (!(await takeTurnIfFree(tx))) return;
     const missing = lacks(await ringKeys(tx), algorithms);
-    for (const { alg, state } of missing) await create(tx, encryption, await generateKey(alg), state, 'missing');
+    for (const { alg, state } of missing)
+      await create(tx, encryption, await generateKey(alg), state, { reason: 'missing' });
     const now = new Date();
     const keys = await ringKeys(tx);
     for (const alg of algorithms) {
       const due = rotatesAt(keyIn(keys, alg, 'current')) <= now && maySignFrom(keyIn(keys, alg, 'next')) <= now;
-      if (due) await rotate(tx, encryption, keys, alg, 'schedule');
+      if (due) await rotate(tx, encryption, keys, alg, { reason: 'schedule' });
     }
     const over = and(eq(signingKeys.state, 'retired'), lte(signingKeys.publishedUntil, now));
     for (const { kid, alg } of await tx.delete(signingKeys).where(over).returning()) {
@@ -120,7 +126,13 @@ export async function tendRing(
  * The emergency: a key is published no more and its private part is destroyed. When it was signing the next one takes
  * over in the same moment, however short it has been published. Undefined when there is no such key, or no more.
  */
-export async function revokeKey(db: Database, encryption: Encryption, kid: string): Promise<Revocation | undefined> {
+export async function revokeKey(
+  db: Database,
+  encryption: Encryption,
+  kid: string,
+  source?: AuditSource,
+): Promise<Revocation | undefined> {
+  const cause = { reason: 'revocation', source } as const;
   return db.transaction(async (tx) => {
     await takeTurn(tx);
     const keys = await ringKeys(tx);
@@ -130,14 +142,14 @@ export async function revokeKey(db: Database, encryption: Encryption, kid: strin
     const now = new Date();
     const gone = { state: 'revoked', privateJwkEncrypted: null, publishedUntil: now } as const;
     await tx.update(signingKeys).set(gone).where(eq(signingKeys.kid, kid));
-    await record(tx, { event: 'key.revoked', details: { kid, alg, was: key.state } });
+    await record(tx, { event: 'key.revoked', source, details: { kid, alg, was: key.state } });
     if (key.state === 'retired') return { alg, was: key.state };
     const waiting = keys.find((one) => one.alg === alg && one.state === 'next');
     if (key.state === 'current') {
-      if (waiting) await activate(tx, waiting, 'revocation');
-      else await create(tx, encryption, await generateKey(alg), 'current', 'revocation');
+      if (waiting) await activate(tx, waiting, cause);
+      else await create(tx, encryption, await generateKey(alg), 'current', cause);
     }
-    await create(tx, encryption, await generateKey(alg), 'next', 'revocation');
+    await create(tx, encryption, await generateKey(alg), 'next', cause);
     const signs = keyIn(await ringKeys(tx), alg, 'current').kid;
     return { alg, was: key.state, signs };
   });
@@ -151,6 +163,7 @@ export async function importKey(
   db: Database,
   encryption: Encryption,
   key: KeyPair,
+  source?: AuditSource,
 ): Promise<{ replaced: string | undefined } | { known: RingKey['state'] }> {
   return db.transaction(async (tx) => {
     await takeTurn(tx);
@@ -160,10 +173,14 @@ export async function importKey(
     const waited = keys.find(({ alg, state }) => alg === key.alg && state === 'next');
     if (waited) {
       await tx.delete(signingKeys).where(eq(signingKeys.kid, waited.kid));
-      await record(tx, { event: 'key.removed', details: { kid: waited.kid, alg: key.alg, reason: 'replaced' } });
+      await record(tx, {
+        event: 'key.removed',
+        source,
+        details: { kid: waited.kid, alg: key.alg, reason: 'replaced' },
+      });
     }
     await insert(tx, encryption, key, 'next');
-    await record(tx, { event: 'key.imported', details: { kid: key.kid, alg: key.alg } });
+    await record(tx, { event: 'key.imported', source, details: { kid: key.kid, alg: key.alg } });
     return { replaced: waited?.kid };
   });
 }
@@ -192,7 +209,7 @@ async function rotate(
   encryption: Encryption,
   keys: readonly RingKey[],
   alg: KeyAlgorithm,
-  reason: Reason,
+  cause: Cause,
 ): Promise<Rotation> {
   const [current, next] = [keyIn(keys, alg, 'current'), keyIn(keys, alg, 'next')];
   const fresh = await generateKey(alg);
@@ -202,9 +219,13 @@ async function rotate(
     .update(signingKeys)
     .set({ state: 'retired', retiredAt: now, publishedUntil })
     .where(and(eq(signingKeys.kid, current.kid), eq(signingKeys.state, 'current')));
-  await record(tx, { event: 'key.retired', details: { kid: current.kid, alg, reason } });
-  await activate(tx, next, reason);
-  await create(tx, encryption, fresh, 'next', reason);
+  await record(tx, {
+    event: 'key.retired',
+    source: cause.source,
+    details: { kid: current.kid, alg, reason: cause.reason },
+  });
+  await activate(tx, next, cause);
+  await create(tx, encryption, fresh, 'next', cause);
   return { alg, retired: current.kid, signs: next.kid, waits: fresh.kid };
 }
 
@@ -213,12 +234,12 @@ async function longestApiTokenSeconds(tx: Database): Promise<number> {
   return row?.longest ?? 0;
 }
 
-async function activate(tx: Database, { kid, alg }: RingKey, reason: Reason): Promise<void> {
+async function activate(tx: Database, { kid, alg }: RingKey, { reason, source }: Cause): Promise<void> {
   await tx
     .update(signingKeys)
     .set({ state: 'current', activatedAt: new Date() })
     .where(and(eq(signingKeys.kid, kid), eq(signingKeys.state, 'next')));
-  await record(tx, { event: 'key.activated', details: { kid, alg, reason } });
+  await record(tx, { event: 'key.activated', source, details: { kid, alg, reason } });
 }
 
 async function create(
@@ -226,10 +247,10 @@ async function create(
   encryption: Encryption,
   key: KeyPair,
   state: Lack['state'],
-  reason: Reason,
+  { reason, source }: Cause,
 ): Promise<void> {
   await insert(tx, encryption, key, state);
-  await record(tx, { event: 'key.created', details: { kid: key.kid, alg: key.alg, state, reason } });
+  await record(tx, { event: 'key.created', source, details: { kid: key.kid, alg: key.alg, state, reason } });
 }
 
 async function insert(tx: Database, encryption: Encryption, key: KeyPair, state: Lack['state']): Promise<void> {

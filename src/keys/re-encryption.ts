@@ -1,11 +1,13 @@
 /** Rotation of OIDC_ENCRYPTION_KEY: what lasts and is sealed by an older key of the list is sealed again by the first. */
 import { and, eq, isNotNull } from 'drizzle-orm';
+import type { AuditSource } from '../audit/events.ts';
 import { record } from '../audit/record.ts';
 import type { Database } from '../db/database.ts';
-import { providerSecrets, signingKeys } from '../db/schema.ts';
+import { providerSecrets, signingKeys, totpSecrets } from '../db/schema.ts';
 import type { Encryption } from './encryption.ts';
 import { keyPurpose, takeTurn } from './key-ring.ts';
 import { providerSecretPurpose } from './provider-secret.ts';
+import { totpPurpose } from './totp-purpose.ts';
 
 /** A sealed text that is kept for longer than an hour, and how to replace it unless it was changed in between. */
 type Sealed = { text: string; purpose: string; replace: (db: Database, text: string) => Promise<unknown> };
@@ -17,6 +19,7 @@ type Sealed = { text: string; purpose: string; replace: (db: Database, text: str
 export async function reEncrypt(
   db: Database,
   encryption: Encryption,
+  source?: AuditSource,
 ): Promise<{ reEncrypted: number; unreadable: number }> {
   return db.transaction(async (tx) => {
     await takeTurn(tx);
@@ -25,7 +28,7 @@ export async function reEncrypt(
     for (const { text, purpose, replace } of old) {
       await replace(tx, encryption.encrypt(encryption.decrypt(text, purpose), purpose));
     }
-    if (old.length > 0) await record(tx, { event: 'keys.re-encrypted', details: { count: old.length } });
+    if (old.length > 0) await record(tx, { event: 'keys.re-encrypted', source, details: { count: old.length } });
     const unreadable = sealed.filter(({ text }) => encryption.sealedBy(text) === 'unknown').length;
     return { reEncrypted: old.length, unreadable };
   });
@@ -58,6 +61,24 @@ async function sealedSigningKeys(db: Database): Promise<Sealed[]> {
 }
 
 async function sealedSecrets(db: Database): Promise<Sealed[]> {
+  return [...(await sealedProviderSecrets(db)), ...(await sealedTotpSecrets(db))];
+}
+
+async function sealedTotpSecrets(db: Database): Promise<Sealed[]> {
+  const { accountId, secretEncrypted } = totpSecrets;
+  const rows = await db.select({ id: accountId, text: secretEncrypted }).from(totpSecrets);
+  return rows.map((row) => ({
+    text: row.text,
+    purpose: totpPurpose(row.id),
+    replace: (tx, text) =>
+      tx
+        .update(totpSecrets)
+        .set({ secretEncrypted: text })
+        .where(and(eq(accountId, row.id), eq(secretEncrypted, row.text))),
+  }));
+}
+
+async function sealedProviderSecrets(db: Database): Promise<Sealed[]> {
   const { name, valueEncrypted } = providerSecrets;
   const rows = await db.select().from(providerSecrets);
   return rows.map((row) => ({

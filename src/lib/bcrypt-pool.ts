@@ -4,6 +4,7 @@
  */
 import { availableParallelism } from 'node:os';
 import { Piscina } from 'piscina';
+import type { Derivation } from './key-derivation.ts';
 
 export type Bcrypt = {
   /** The cost of new hashes: 2^rounds. */
@@ -12,6 +13,8 @@ export type Bcrypt = {
   hash(text: string): Promise<string>;
   /** False also for what is no bcrypt hash. Throws `BusyError`. */
   compare(text: string, hash: string): Promise<boolean>;
+  /** In the same threads, a key of another make than bcrypt, in base64. Throws `BusyError`. */
+  derive(text: string, derivation: Derivation): Promise<string>;
 };
 
 export type BcryptPool = Bcrypt & {
@@ -55,7 +58,7 @@ export function createBcryptPool({
   let running = 0;
   let closed = false;
 
-  function run<T>(lane: string, name: 'hash' | 'compare', task: unknown): Promise<T> {
+  function run<T>(lane: string, name: 'hash' | 'compare' | 'derive', task: unknown): Promise<T> {
     return new Promise((resolve, reject) => {
       const waiting = lanes.get(lane) ?? [];
       if (closed || (running >= threads && waiting.length >= maxWaiting))
@@ -87,6 +90,7 @@ export function createBcryptPool({
     rounds,
     hash: (text) => run(name, 'hash', { text, rounds }),
     compare: (text, hash) => run(name, 'compare', { text, hash }),
+    derive: (text, derivation) => run(name, 'derive', { text, derivation }),
   });
 
   return {

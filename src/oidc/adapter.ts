@@ -3,7 +3,7 @@
  * their own, everything token-like shares `oidc_grants`. The rules that hold for all: the key includes the model name,
  * expired is absent, one use is one conditional statement, and a database that cannot answer is 503, not 500.
  */
-import { type Adapter, type AdapterPayload, errors } from 'oidc-provider';
+import { type Adapter, type AdapterPayload, errors, Provider } from 'oidc-provider';
 import type { AuditSource } from '../audit/events.ts';
 import type { Database } from '../db/database.ts';
 import type { Encryption } from '../keys/encryption.ts';
@@ -24,6 +24,7 @@ import { deviceCodeStore } from './device-codes.ts';
 import { findInteraction, finishInteraction, upsertInteraction } from './interaction-store.ts';
 import { markOutage } from './outage.ts';
 import { leewayFor } from './refresh-tokens.ts';
+import { requestSource } from './request-source.ts';
 import { endSession } from './session-end.ts';
 import { findSession, findSessionByUid, retireSessionId, sessionEnded, upsertSession } from './session-store.ts';
 
@@ -109,7 +110,7 @@ function sessionStore({ db, deliverLogouts }: AdapterDependencies): Store {
     find: (id) => findSession(db, id),
     findByUid: (uid) => findSessionByUid(db, uid),
     async destroy(id) {
-      await endSession(db, id);
+      await endSession(db, id, Provider.ctx && requestSource(Provider.ctx));
       deliverLogouts?.();
     },
     rename: (oldId) => retireSessionId(db, oldId),

@@ -100,7 +100,7 @@ export function buildConfiguration(
       short: { ...shortCookie },
     },
     interactions: {
-      policy: promptPolicy(),
+      policy: promptPolicy(dependencies.db),
       url: (_ctx, interaction) => `/auth/interaction/${interaction.uid}`,
     },
     pkce: {

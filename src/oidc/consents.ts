@@ -1,4 +1,6 @@
 import { and, desc, eq } from 'drizzle-orm';
+import type { AuditSource } from '../audit/events.ts';
+import { record } from '../audit/record.ts';
 import type { Database } from '../db/database.ts';
 import { consents } from '../db/schema.ts';
 import { deleteGrantsOf } from './artifacts.ts';
@@ -47,8 +49,7 @@ export async function isConsentHeld(db: Database, accountId: string, clientId: s
 /** Remembers an answer for every browser. What was asked now replaces what was said before; the rest stays. */
 export async function saveConsent(
   db: Database,
-  accountId: string,
-  clientId: string,
+  { accountId, clientId, source }: { accountId: string; clientId: string; source: AuditSource },
   answer: Consent,
 ): Promise<Consent> {
   const now = new Date();
@@ -62,8 +63,18 @@ export async function saveConsent(
       .update(consents)
       .set({ ...merged, updatedAt: now })
       .where(row);
+    await record(tx, { event: 'consent.granted', accountId, clientId, source, details: factsOf(answer) });
     return merged;
   });
+}
+
+function factsOf(answer: Consent): Record<string, unknown> {
+  return {
+    granted: [...answer.grantedScopes, ...answer.grantedClaims],
+    refused: [...answer.refusedScopes, ...answer.refusedClaims],
+    ...(Object.keys(answer.grantedApiScopes).length > 0 && { granted_at_apis: answer.grantedApiScopes }),
+    ...(Object.keys(answer.refusedApiScopes).length > 0 && { refused_at_apis: answer.refusedApiScopes }),
+  };
 }
 
 function mergeConsent(before: Consent, answer: Consent): Consent {
@@ -104,9 +115,18 @@ export async function listConsents(
 }
 
 /** Takes everything back that an account allowed a client; its tokens stop working with it. */
-export async function withdrawConsent(db: Database, accountId: string, clientId: string): Promise<void> {
+export async function withdrawConsent(
+  db: Database,
+  accountId: string,
+  clientId: string,
+  source?: AuditSource,
+): Promise<void> {
   await db.transaction(async (tx) => {
-    await tx.delete(consents).where(and(eq(consents.accountId, accountId), eq(consents.clientId, clientId)));
+    const withdrawn = await tx
+      .delete(consents)
+      .where(and(eq(consents.accountId, accountId), eq(consents.clientId, clientId)))
+      .returning({ clientId: consents.clientId });
     await deleteGrantsOf(tx, accountId, clientId);
+    if (withdrawn.length > 0) await record(tx, { event: 'consent.withdrawn', accountId, clientId, source });
   });
 }

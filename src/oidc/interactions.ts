@@ -2,6 +2,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { isDeepStrictEqual } from 'node:util';
 import type { Interaction } from 'oidc-provider';
 import { findAccess } from '../apis/client-access.ts';
+import type { AuditSource } from '../audit/events.ts';
+import { record } from '../audit/record.ts';
 import type { Database } from '../db/database.ts';
 import { acrOf } from './acr.ts';
 import { type AskedDetail, askedDetails, consentToDetails } from './authorization-details.ts';
@@ -11,6 +13,7 @@ import { shortCookie } from './cookies.ts';
 import { applyConsent, grantIdOf } from './grants.ts';
 import { findPastInteraction, type PastInteraction, signedInWith } from './interaction-store.ts';
 import type { ProviderHandle } from './provider.ts';
+import { requestSource } from './request-source.ts';
 import { requestedClaims, scopeClaims, supportedScopes } from './scopes.ts';
 
 /** A question to the person in this browser that is still open. */
@@ -81,7 +84,7 @@ export function interactions(provider: ProviderHandle, sessions: BrowserSessions
           return { lost: current ? { ...lost, reason: 'other-account' } : lost };
         }
       }
-      return { pending: await pendingInteraction(provider, db, interaction) };
+      return { pending: await pendingInteraction(provider, db, interaction, requestSource({ req, res })) };
     },
     describeLost,
   };
@@ -105,6 +108,7 @@ async function pendingInteraction(
   provider: ProviderHandle,
   db: Database,
   interaction: Interaction,
+  source: AuditSource,
 ): Promise<PendingInteraction> {
   const params = interaction.params as Record<string, string | undefined>;
   const clientId = params.client_id as string;
@@ -165,7 +169,7 @@ async function pendingInteraction(
         grantedApiScopes: answered((api, scope) => granted.apiScopes[api]?.includes(scope) ?? false),
         refusedApiScopes: answered((api, scope) => !granted.apiScopes[api]?.includes(scope)),
       };
-      const said = await saveConsent(db, session.accountId, clientId, answer);
+      const said = await saveConsent(db, { accountId: session.accountId, clientId, source }, answer);
       const grantId = grantIdOf(session.uid, session.accountId, clientId);
       await writeGrant(provider, db, { grantId, accountId: session.accountId, clientId, said });
       // The sign-in of an earlier step belongs to the same answer: without it prompt=login would be asked again.
@@ -173,7 +177,12 @@ async function pendingInteraction(
       return finish({ ...interaction.lastSubmission, consent: { grantId, ...consentToDetails(allowed) } });
     },
 
-    deny: () => finish({ error: 'access_denied', error_description: 'The person did not allow it.' }),
+    async deny() {
+      if (interaction.prompt.name === 'consent') {
+        await record(db, { event: 'consent.refused', accountId, clientId, source, details: { asked: scopes } });
+      }
+      return finish({ error: 'access_denied', error_description: 'The person did not allow it.' });
+    },
   };
 }
 

@@ -1,11 +1,12 @@
 /** What this provider decides where the library asks: when to prompt, who may see a token, how long things live. */
 import { createHmac } from 'node:crypto';
 import { type Configuration, errors, interactionPolicy } from 'oidc-provider';
+import type { Database } from '../db/database.ts';
 import { isTooDeep } from '../http/body.ts';
-import { unmetAcrCheck } from './acr.ts';
 import { anotherAccountCheck, deviceConsentCheck } from './device-prompts.ts';
 import { checkFapiProfile } from './fapi.ts';
 import { checkRotation, refreshAbsoluteSeconds, refreshTokenTtl } from './refresh-tokens.ts';
+import { addStepUp } from './step-up.ts';
 
 const minute = 60;
 const hour = 60 * minute;
@@ -36,8 +37,8 @@ export const ttl: NonNullable<Configuration['ttl']> = {
   Session: (_ctx, session) => (session.accountId ? sessionTtl(session.loginTs) : hour),
 };
 
-/** The library's prompts, with two checks more: the person of this session may be gone, and what a client asks for impossible. */
-export function promptPolicy(): interactionPolicy.DefaultPolicy {
+/** The library's prompts, with checks of our own: the person of this session may be gone, or have to show more. */
+export function promptPolicy(db: Database): interactionPolicy.DefaultPolicy {
   const policy = interactionPolicy.base();
   const login = policy.get('login');
   const consent = policy.get('consent');
@@ -47,7 +48,7 @@ export function promptPolicy(): interactionPolicy.DefaultPolicy {
       Boolean(ctx.oidc.session?.accountId && !ctx.oidc.account),
     ),
   );
-  login.checks.add(unmetAcrCheck());
+  addStepUp(login, db);
   login.checks.add(anotherAccountCheck());
   consent.checks.add(deviceConsentCheck());
   const native = consent.checks.get('native_client_prompt');
@@ -82,7 +83,7 @@ export const issueRefreshToken: NonNullable<Configuration['issueRefreshToken']> 
 export const extraClientMetadata: NonNullable<Configuration['extraClientMetadata']> = {
   properties: [
     ...['require_pkce', 'first_party', 'unverified', 'unused', 'authorization_metadata', 'rotate_refresh_token'],
-    ...['fapi_profile', 'dpop_require_nonce', 'keys_as_of'],
+    ...['fapi_profile', 'dpop_require_nonce', 'keys_as_of', 'require_second_factor'],
   ],
   validator(_ctx, key, value, metadata) {
     if (key === 'rotate_refresh_token') return checkRotation(value, metadata);

@@ -14,13 +14,24 @@ import { deleteGrants, deleteGrantsOf } from './artifacts.ts';
 export type Ended = { sessions: number; logouts: number };
 
 /** Ends the session that the cookie value `id` leads to, for every tab and every request still under way. */
-export function endSession(db: Database, id: string): Promise<Ended> {
-  return settle(
-    db,
-    sql`update ${oidcSessions} session set ended_at = ${now()} from ${oidcSessionIds} handle
-        where handle.uid = session.uid and handle.id_hash = ${sha256(id)} and session.ended_at is null
-        returning session.account_id, session.payload -> 'authorizations' as authorizations`,
-  );
+export function endSession(db: Database, id: string, source?: AuditSource): Promise<Ended> {
+  return db.transaction(async (tx) => {
+    const { rows } = await tx.execute<{ uid: string; accountId: string | null }>(sql`
+      select session.uid, session.account_id as "accountId"
+      from ${oidcSessions} session join ${oidcSessionIds} handle on handle.uid = session.uid
+      where handle.id_hash = ${sha256(id)} and session.ended_at is null for update of session`);
+    const [session] = rows;
+    if (!session) return { sessions: 0, logouts: 0 };
+    const { uid, accountId } = session;
+    const ended = await settle(
+      tx,
+      sql`update ${oidcSessions} session set ended_at = ${now()} where uid = ${uid}
+          returning session.account_id, session.payload -> 'authorizations' as authorizations`,
+    );
+    const details = { logouts: ended.logouts };
+    if (accountId) await record(tx, { event: 'session.ended', accountId, sessionUid: uid, source, details });
+    return ended;
+  });
 }
 
 /**
@@ -29,24 +40,46 @@ export function endSession(db: Database, id: string): Promise<Ended> {
  * Needs a transaction.
  */
 export async function endSessionsOf(db: Database, accountId: string): Promise<Ended> {
-  const ended = await settle(
-    db,
-    // In an order: two at once must not wait for each other.
-    sql`update ${oidcSessions} session set ended_at = ${now()}
-        from (select uid from ${oidcSessions} where account_id = ${accountId} and ended_at is null
-              order by uid for update) live
-        where session.uid = live.uid
-        returning session.account_id, session.payload -> 'authorizations' as authorizations`,
-  );
+  const ended = await settle(db, endingOf(accountId));
   await deleteGrantsOf(db, accountId);
   return ended;
 }
 
-/** The same as an act of its own. Without a source it is the operator's. */
+/** In an order: two at once must not wait for each other. */
+function endingOf(accountId: string, which: SQL = sql`true`): SQL {
+  return sql`update ${oidcSessions} session set ended_at = ${now()}
+    from (select uid from ${oidcSessions} where account_id = ${accountId} and ended_at is null and ${which}
+          order by uid for update) live
+    where session.uid = live.uid
+    returning session.account_id, session.payload -> 'authorizations' as authorizations`;
+}
+
+/** `endSessionsOf` as an act of its own. Without a source it is the operator's. */
 export function signOutEverywhere(db: Database, accountId: string, source?: AuditSource): Promise<Ended> {
   return db.transaction(async (tx) => {
     const ended = await endSessionsOf(tx, accountId);
     await record(tx, { event: 'sessions.ended', accountId, source, details: { ...ended } });
+    return ended;
+  });
+}
+
+/** Ends one session of an account by its uid; none when it has ended already or is somebody else's. */
+export function endSessionByUid(db: Database, accountId: string, uid: string, source: AuditSource): Promise<Ended> {
+  return db.transaction(async (tx) => {
+    const ended = await settle(tx, endingOf(accountId, sql`uid = ${uid}`));
+    const { sessions, logouts } = ended;
+    if (sessions > 0)
+      await record(tx, { event: 'session.ended', accountId, sessionUid: uid, source, details: { logouts } });
+    return ended;
+  });
+}
+
+/** Ends every session of an account but the one that asks for it. What was allowed for always (offline_access) stays. */
+export function endOtherSessions(db: Database, accountId: string, uid: string, source: AuditSource): Promise<Ended> {
+  return db.transaction(async (tx) => {
+    const ended = await settle(tx, endingOf(accountId, sql`uid <> ${uid}`));
+    if (ended.sessions > 0)
+      await record(tx, { event: 'sessions.ended', accountId, source, details: { ...ended, others: true } });
     return ended;
   });
 }

@@ -13,17 +13,20 @@ import type { Payload } from './artifacts.ts';
 /** How long the cookie value before a mere renewal still leads to the session: other tabs are under way with it. */
 const renewalGraceMs = 30_000;
 
+const seenEveryMs = 60 * 60 * 1000;
+
 /** Writes a session under its uid and makes sure that `id` leads to it. `expiresIn` in seconds. */
 export async function upsertSession(db: Database, id: string, payload: Payload, expiresIn: number): Promise<void> {
   const { jti, ...stored } = payload as Payload & { uid: string };
   const loginTs = typeof stored.loginTs === 'number' ? stored.loginTs : 0;
   const accountId = typeof stored.accountId === 'string' ? stored.accountId : null;
+  const now = new Date().toISOString();
   const expiresAt = new Date(Date.now() + expiresIn * 1000);
   await db.execute(sql`
     with session as (
-      insert into ${oidcSessions} (uid, account_id, payload, login_ts, created_at, expires_at)
-      values (${stored.uid}, ${accountId}, ${JSON.stringify(stored)}::jsonb, ${loginTs},
-              ${new Date().toISOString()}::timestamptz, ${expiresAt.toISOString()}::timestamptz)
+      insert into ${oidcSessions} (uid, account_id, payload, login_ts, last_seen_at, created_at, expires_at)
+      values (${stored.uid}, ${accountId}, ${JSON.stringify(stored)}::jsonb, ${loginTs}, ${now}::timestamptz,
+              ${now}::timestamptz, ${expiresAt.toISOString()}::timestamptz)
       on conflict (uid) do update set
         account_id = excluded.account_id,
         payload = ${mergedPayload},
@@ -59,7 +62,7 @@ const mergedPayload = sql.raw(`
 export async function findSession(db: Database, id: string): Promise<Payload | undefined> {
   const now = new Date();
   const [row] = await db
-    .select({ payload: oidcSessions.payload })
+    .select({ payload: oidcSessions.payload, uid: oidcSessions.uid, lastSeenAt: oidcSessions.lastSeenAt })
     .from(oidcSessionIds)
     .innerJoin(oidcSessions, eq(oidcSessions.uid, oidcSessionIds.uid))
     .where(
@@ -70,7 +73,13 @@ export async function findSession(db: Database, id: string): Promise<Payload | u
         isNull(oidcSessions.endedAt),
       ),
     );
+  if (row && (row.lastSeenAt?.getTime() ?? 0) < now.getTime() - seenEveryMs) await noteSeen(db, row.uid, now);
   return row && { ...row.payload, jti: id };
+}
+
+/** People are told the hour at which a session was last used; no request but the first of an hour writes. */
+async function noteSeen(db: Database, uid: string, now: Date): Promise<void> {
+  await db.update(oidcSessions).set({ lastSeenAt: now }).where(eq(oidcSessions.uid, uid));
 }
 
 /** The live session with this uid. It carries no id: it can be read, and ended by uid, but not saved. */

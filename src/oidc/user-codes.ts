@@ -2,14 +2,9 @@
  * The codes that people type (RFC 8628 §6.1): eight letters without vowels, read forgivingly and guessed at in vain.
  */
 import { errors, type KoaContextWithOIDC, Provider } from 'oidc-provider';
+import { createAttempts } from '../accounts/attempts.ts';
 import type { Database } from '../db/database.ts';
-import { addressKey } from '../http/rate-limit.ts';
-import { countHit, uncountHit } from '../http/throttle.ts';
 import { markOutage } from './outage.ts';
-
-/** Wrong codes per address, and per account that is signed in, in this many seconds (RFC 8628 §5.1, SECURITY 51). */
-const mostWrongCodes = 20;
-const windowSeconds = 15 * 60;
 
 const codeLength = 8;
 
@@ -38,34 +33,22 @@ export class TooManyCodes extends errors.CustomOIDCProviderError {
   }
 }
 
-/**
- * Counts every look for a code before it is made, and takes it back when there is one: of guesses made in parallel no
- * more are answered than one after the other, at whichever instance.
- */
+/** Every look for a code is a try (SECURITY 51), of the account that is signed in and of the address. */
 export function limitUserCodes(provider: Provider, db: Database): void {
   const { DeviceCode } = provider;
   const { findByUserCode } = DeviceCode;
+  const attempts = createAttempts(db);
   DeviceCode.findByUserCode = async function findUnlessThrottled(typed, options) {
     const userCode = readUserCode(typed);
     // No guess, but a slip.
     if (userCode.length !== codeLength) return undefined;
     const { ctx } = Provider;
-    const accountId = ctx?.oidc.session?.accountId;
-    const keys = [
-      `device-code:address:${addressKey(ctx && addressOf(ctx))}`,
-      ...(accountId ? [`device-code:account:${accountId}`] : []),
-    ];
-    for (const key of keys) await markOutage(countCode(db, key));
-    const code = await findByUserCode.call(DeviceCode, userCode, options);
-    if (code) await markOutage(Promise.all(keys.map((key) => uncountHit(db, key))));
-    return code;
+    const who = { account: ctx?.oidc.session?.accountId, address: ctx && addressOf(ctx) };
+    const look = () => findByUserCode.call(DeviceCode, userCode, options);
+    const judged = await markOutage(attempts.judge('device-code', who, look));
+    if (judged.outcome === 'throttled') throw new TooManyCodes(judged.retryAfterSeconds);
+    return judged.outcome === 'right' ? judged.value : undefined;
   };
-}
-
-async function countCode(db: Database, key: string): Promise<void> {
-  const { hits, resetAt } = await countHit(db, key, windowSeconds);
-  if (hits <= mostWrongCodes) return;
-  throw new TooManyCodes(Math.max(1, Math.ceil((resetAt.getTime() - Date.now()) / 1000)));
 }
 
 /** As Express reads it, which knows the trusted proxies. */

@@ -28,7 +28,7 @@ export function homeRoutes({ pages, sessions, findAccount, config }: HomeDepende
       issuer: config.issuer,
       discoveryUrl: `${config.issuer}/.well-known/openid-configuration`,
       playground: config.playground,
-      registration: config.accountRegistration === 'open',
+      registration: config.accountRegistration !== 'closed',
       clientRegistration: config.clientRegistration,
       ...(account && { signedIn: { name: account.name, email: account.email } }),
     });

@@ -5,7 +5,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { BrowserSessions } from '../oidc/browser-session.ts';
 
-export type BrowserSession = { accountId: string; loginAt: Date; amr: readonly string[] };
+export type BrowserSession = { uid: string; accountId: string; loginAt: Date; amr: readonly string[] };
 
 export type Sessions = ReturnType<typeof createSessions>;
 
@@ -13,7 +13,9 @@ export function createSessions(browser: BrowserSessions) {
   return {
     async current(req: IncomingMessage, res: ServerResponse): Promise<BrowserSession | undefined> {
       const session = await browser.current(req, res);
-      return session && { accountId: session.accountId, loginAt: new Date(session.loginTs * 1000), amr: session.amr };
+      if (!session) return undefined;
+      const { uid, accountId, loginTs, amr } = session;
+      return { uid, accountId, loginAt: new Date(loginTs * 1000), amr };
     },
     async signIn(
       req: IncomingMessage,
@@ -23,6 +25,15 @@ export function createSessions(browser: BrowserSessions) {
       stillStands?: () => Promise<boolean>,
     ): Promise<void> {
       await browser.signIn(req, res, { accountId, amr, stillStands });
+    },
+    async renew(
+      req: IncomingMessage,
+      res: ServerResponse,
+      { uid: renews, accountId }: BrowserSession,
+      amr: readonly string[],
+      stillStands?: () => Promise<boolean>,
+    ): Promise<void> {
+      await browser.signIn(req, res, { accountId, amr, renews, stillStands });
     },
     signOut: (req: IncomingMessage, res: ServerResponse): Promise<void> => browser.signOut(req, res),
   };

@@ -34,7 +34,7 @@ describe('the account pages', () => {
     });
     const client = bench.browser(app);
     const { body } = await client.post('/auth/register').send({ email, password, name: 'Ada' }).expect(201);
-    const home = await client.get('/account').expect(200);
+    const home = await client.get('/account/apps').expect(200);
     expect(home.headers['cache-control']).toBe('no-store');
     expect(home.text).toContain('Fernwood &lt;Library&gt;');
     expect(home.text).toContain('action="/account/apps/fern%20wood/disconnection"');
@@ -43,7 +43,7 @@ describe('the account pages', () => {
     expect((await client.get(String(done.headers.location)).expect(200)).text).toContain(
       'That app is no longer connected.',
     );
-    expect((await client.get('/account?done=constructor').expect(200)).text).not.toContain('native code');
+    expect((await client.get('/account/apps?done=constructor').expect(200)).text).not.toContain('native code');
     await client.post('/account/apps/a%00b/disconnection').type('form').expect(404);
     await client.post('/account/apps/%zz/disconnection').type('form').expect(400);
   });

@@ -3,11 +3,15 @@ import express, { type Express, type Request } from 'express';
 import { pino } from 'pino';
 import request from 'supertest';
 import { afterAll, beforeAll, beforeEach } from 'vitest';
-import { type AccountDependencies, accountRoutes } from '../../src/accounts/account.routes.ts';
+import { accountRoutes } from '../../src/accounts/account.routes.ts';
+import { type AppsDependencies, appsRoutes } from '../../src/accounts/apps.routes.ts';
+import { createAttempts } from '../../src/accounts/attempts.ts';
 import { createAuthenticate } from '../../src/accounts/authenticate.ts';
 import { type BrowserSession, loginRoutes, type SessionFunctions } from '../../src/accounts/login.routes.ts';
+import { createPasskeySteps } from '../../src/accounts/passkey-step.ts';
 import { type PasswordDependencies, passwordRoutes } from '../../src/accounts/password.routes.ts';
 import { type RegisterDependencies, registerRoutes } from '../../src/accounts/register.routes.ts';
+import { createSignInSteps } from '../../src/accounts/sign-in-steps.routes.ts';
 import type { Database } from '../../src/db/database.ts';
 import { errorHandler } from '../../src/http/error-handler.ts';
 import { createPages } from '../../src/http/pages.ts';
@@ -15,13 +19,14 @@ import { rateLimits } from '../../src/http/rate-limit.ts';
 import { requestLog } from '../../src/http/request-log.ts';
 import { createContentSecurityPolicy } from '../../src/http/security-headers.ts';
 import { createViews } from '../../src/http/views.ts';
+import { createEncryption } from '../../src/keys/encryption.ts';
 import { type Bcrypt, createBcryptPool } from '../../src/lib/bcrypt-pool.ts';
 import { type OpenTestDatabase, openTestDatabase } from './database.ts';
 
 export const origin = 'http://localhost:3000';
 
 type Options = Partial<Pick<RegisterDependencies, 'accountRegistration' | 'passwordCheck'>> &
-  Partial<Pick<AccountDependencies, 'connectedApps' | 'disconnectApp' | 'signOutEverywhere'>> &
+  Partial<Pick<AppsDependencies, 'connectedApps' | 'disconnectApp'>> &
   Partial<Pick<PasswordDependencies, 'endSessions'>>;
 
 /** The accounts' pages alone, on the real database, with sessions kept in memory. */
@@ -31,20 +36,26 @@ function createAccountsApp(db: Database, bcrypt: Bcrypt, options: Options = {}):
     host: 'localhost:3000',
     cache: true,
   });
+  const encryption = createEncryption([Buffer.alloc(32, 7)]);
+  const attempts = createAttempts(db);
+  const deviceCookies = { cookieSecrets: ['a secret of at least thirty-two characters'], secure: false };
   const dependencies = {
     db,
+    encryption,
+    attempts,
     bcrypt,
     pages: createPages(views, createContentSecurityPolicy()),
     sessions: memorySessions(),
-    authenticate: createAuthenticate({ db, bcrypt }),
+    passkeys: createPasskeySteps({ db, attempts, relyingParty: undefined, secure: false }),
+    authenticate: createAuthenticate({ db, bcrypt, attempts, addressDigest: () => 'digest' }),
     rateLimit: rateLimits(db),
     origin,
-    deviceCookies: { cookieSecrets: ['a secret of at least thirty-two characters'], secure: false },
+    deviceCookies,
     accountRegistration: 'open' as const,
     passwordCheck: 'common' as const,
+    steps: createSignInSteps({ db, encryption, deviceCookies }),
     connectedApps: async () => [],
     disconnectApp: async () => {},
-    signOutEverywhere: async () => {},
     endSessions: async () => {},
     registration: options.accountRegistration !== 'closed',
     ...options,
@@ -53,7 +64,7 @@ function createAccountsApp(db: Database, bcrypt: Bcrypt, options: Options = {}):
     .set('trust proxy', true)
     .use(requestLog(pino({ level: 'silent' })))
     .use(loginRoutes(dependencies), registerRoutes(dependencies))
-    .use(accountRoutes(dependencies), passwordRoutes(dependencies))
+    .use(accountRoutes(dependencies), appsRoutes(dependencies), passwordRoutes(dependencies))
     .use(errorHandler(dependencies.pages));
 }
 
@@ -117,8 +128,11 @@ function memorySessions(): SessionFunctions {
     async signIn(req, res, accountId, amr) {
       const id = randomUUID();
       sessions.delete(idOf(req));
-      sessions.set(id, { accountId, amr, loginAt: new Date() });
+      sessions.set(id, { uid: id, accountId, amr, loginAt: new Date() });
       res.cookie('test_session', id, { httpOnly: true });
+    },
+    async renew(req, res, { accountId }, amr) {
+      await this.signIn(req, res, accountId, amr);
     },
     async signOut(req, res) {
       sessions.delete(idOf(req));

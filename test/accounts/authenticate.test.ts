@@ -1,7 +1,8 @@
 import { eq } from 'drizzle-orm';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { createAccount } from '../../src/accounts/accounts.ts';
-import { type Authenticate, type Authentication, createAuthenticate } from '../../src/accounts/authenticate.ts';
+import { createAttempts } from '../../src/accounts/attempts.ts';
+import { type Authentication, type Credentials, createAuthenticate } from '../../src/accounts/authenticate.ts';
 import { hashPassword } from '../../src/accounts/password.ts';
 import { users } from '../../src/db/schema.ts';
 import { type Bcrypt, BusyError, createBcryptPool } from '../../src/lib/bcrypt-pool.ts';
@@ -18,15 +19,22 @@ const bcrypt: Bcrypt = {
 };
 
 let database: OpenTestDatabase;
-let authenticate: Authenticate;
+let authenticate: ReturnType<typeof instanceWith>;
 beforeAll(async () => {
   database = await openTestDatabase();
-  authenticate = createAuthenticate({ db: database.db, bcrypt });
+  authenticate = instanceWith(bcrypt);
 });
 afterAll(async () => {
   await pool.close();
   await database.close();
 });
+
+/** An instance of the server, asked from the person's own address. */
+function instanceWith(bcrypt: Bcrypt) {
+  const { db } = database;
+  const authenticate = createAuthenticate({ db, bcrypt, attempts: createAttempts(db), addressDigest: () => 'digest' });
+  return (credentials: Omit<Credentials, 'address'>) => authenticate({ ...credentials, address: `192.0.2.${people}` });
+}
 
 const right = 'tram window salt piano';
 const wrong = 'tram window salt organ';
@@ -73,7 +81,7 @@ describe('an address and a password', () => {
     expect(JSON.stringify(result)).not.toContain('bcrypt');
   });
 
-  test('are refused alike and for the same work: unknown, wrong, without password, suspended (SECURITY 49)', async () => {
+  test('are refused alike and for the same work: unknown, wrong, without password, wrong for a suspended one (SECURITY 49)', async () => {
     await createAccount(database.db, { email: `no-password-${email}`, name: 'Eve', passwordHash: null });
     const attempts = [
       { email, password: wrong },
@@ -83,14 +91,15 @@ describe('an address and a password', () => {
     ];
     for (const attempt of attempts) expect(await authenticate(attempt)).toEqual({ outcome: 'rejected' });
     await database.db.update(users).set({ suspendedAt: new Date() }).where(eq(users.id, accountId));
-    expect(await authenticate({ email, password: right })).toEqual({ outcome: 'rejected' });
-    expect(compared).toHaveLength(5);
+    expect(await authenticate({ email, password: wrong })).toEqual({ outcome: 'rejected' });
+    expect(await authenticate({ email, password: right })).toEqual({ outcome: 'suspended' });
+    expect(compared).toHaveLength(6);
     expect(new Set(compared.map((hash) => hash.slice(0, 7)))).toEqual(new Set(['$2b$04$']));
   });
 
   test('give the stored hash the configured cost, at the next sign-in and not before', async () => {
     const dearer = createBcryptPool({ rounds: 5 });
-    const authenticateDearer = createAuthenticate({ db: database.db, bcrypt: dearer });
+    const authenticateDearer = instanceWith(dearer);
     const stored = async () => (await database.db.select().from(users).where(eq(users.id, accountId)))[0]?.passwordHash;
     const before = await stored();
     await authenticateDearer({ email, password: wrong });
@@ -136,10 +145,23 @@ describe('wrong passwords in a row (SECURITY 51)', () => {
     }
     expect(await authenticate({ email, password: right })).toMatchObject({ outcome: 'throttled' });
     minutesLater(15);
-    await wrongOnes(29);
+    await wrongOnes(9);
     minutesLater(24 * 60);
     await wrongOnes(30);
     expect(await authenticate({ email, password: right })).toMatchObject({ outcome: 'throttled' });
+  });
+
+  test('then ten at a time, with pauses that grow to an hour and no further (SECURITY 52)', async () => {
+    await wrongOnes(30);
+    for (const minutes of [15, 30, 60, 60]) {
+      const retryAfterSeconds = minutes * 60;
+      expect(await authenticate({ email, password: right })).toEqual({ outcome: 'throttled', retryAfterSeconds });
+      minutesLater(minutes);
+      await wrongOnes(10);
+    }
+    minutesLater(60);
+    expect(await authenticate({ email, password: right })).toMatchObject({ outcome: 'authenticated' });
+    await wrongOnes(30);
   });
 
   test('an unknown address is throttled like a known one', async () => {
@@ -155,7 +177,7 @@ describe('wrong passwords in a row (SECURITY 51)', () => {
   });
 
   test('in parallel, on two instances, no more than 30 are judged', async () => {
-    const otherInstance = createAuthenticate({ db: database.db, bcrypt });
+    const otherInstance = instanceWith(bcrypt);
     const results = await Promise.all(
       Array.from({ length: 60 }, (_, i) => (i % 2 ? authenticate : otherInstance)({ email, password: wrong })),
     );
@@ -169,10 +191,7 @@ describe('wrong passwords in a row (SECURITY 51)', () => {
   });
 
   test('a moment too busy to judge an attempt does not count it', async () => {
-    const busy = createAuthenticate({
-      db: database.db,
-      bcrypt: { ...bcrypt, compare: () => Promise.reject(new BusyError('full')) },
-    });
+    const busy = instanceWith({ ...bcrypt, compare: () => Promise.reject(new BusyError('full')) });
     for (let i = 0; i < 31; i += 1) await expect(busy({ email, password: wrong })).rejects.toThrow(BusyError);
     expect(await authenticate({ email, password: right })).toMatchObject({ outcome: 'authenticated' });
   });

@@ -28,6 +28,9 @@ const bare: Account = {
   postalCode: null,
   country: null,
   suspendedAt: null,
+  passwordExpiredAt: null,
+  passwordChangedAt: null,
+  deletionAt: null,
   createdAt: new Date('2026-01-02T03:04:05.678Z'),
   updatedAt: new Date('2026-01-02T03:04:05.678Z'),
 };

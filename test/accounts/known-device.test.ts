@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { findKnownDevice, knownDeviceCookie } from '../../src/accounts/known-device.ts';
+import { findDeviceForPassword, findKnownDevice, knownDeviceCookie } from '../../src/accounts/known-device.ts';
 
 const config = { cookieSecrets: ['a secret of at least thirty-two characters'], secure: false };
 const ada = 'ada@moreno.example';
@@ -38,6 +38,23 @@ test('a mark outlives a rotation of the secret and is signed anew at the next si
   const { name, value } = knownDeviceCookie(rotated, old, ada);
   const fresh = { ...config, cookieSecrets: rotated.cookieSecrets.slice(0, 1) };
   expect(findKnownDevice(fresh, `${name}=${value}`, ada)).toBe(device);
+});
+
+test('a reset by mail makes a browser known for passwords alone, until somebody has signed in there (SECURITY 53)', () => {
+  const after = (cookie: string | undefined, proof: 'reset' | 'sign-in') => {
+    const { name, value } = knownDeviceCookie(config, cookie, ada, proof);
+    return `${name}=${value}`;
+  };
+  const reset = after(undefined, 'reset');
+  const device = findDeviceForPassword(config, reset, ada);
+  expect(device).toMatch(/^[\w-]{22}$/);
+  expect(findKnownDevice(config, reset, ada)).toBeUndefined();
+  const signedIn = after(reset, 'sign-in');
+  expect([findKnownDevice(config, signedIn, ada), findDeviceForPassword(config, signedIn, ada)]).toEqual([
+    device,
+    device,
+  ]);
+  expect(findKnownDevice(config, after(signedIn, 'reset'), ada), 'which a later reset does not take back').toBe(device);
 });
 
 test('five accounts are remembered, the latest ones, and the cookie names none of them', () => {

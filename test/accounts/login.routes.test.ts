@@ -134,11 +134,20 @@ describe('signing in', () => {
     await client.post('/auth/login').send({}).expect(429);
   });
 
-  test('of a suspended account is a wrong password, and its session counts for nothing', async () => {
+  test('of a suspended account is told so with the right password alone, and its session counts for nothing', async () => {
     await bench.register();
     await agent.post('/auth/login').type('form').send({ email, password }).expect(303);
     await bench.db.update(users).set({ suspendedAt: new Date() }).where(eq(users.emailNormalized, email));
-    await bench.program().post('/auth/login').send({ email, password }).expect(401);
+    await bench
+      .program()
+      .post('/auth/login')
+      .send({ email, password: `${password}!` })
+      .expect(401);
+    const told = await bench.program().post('/auth/login').send({ email, password }).expect(403);
+    expect(told.body.error).toBe('account_suspended');
+    const page = await bench.browser().post('/auth/login').type('form').send({ email, password }).expect(403);
+    expect(alertIn(page.text)).toContain('This account is suspended.');
+    expect(cookiesOf(page).filter((cookie) => cookie.startsWith('test_session'))).toEqual([]);
     expect((await agent.get('/account').expect(303)).headers.location).toBe('/auth/login?return_to=%2Faccount');
     await agent.get('/auth/login?return_to=/account').expect(200);
   });

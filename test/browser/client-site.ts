@@ -15,7 +15,11 @@ type Visit = { accessToken: string; idToken: string; sub: string };
  * Registers the client and serves it at `http://<label>.localhost`, which browsers take for this machine. `/` tells who is
  * signed in, asking userinfo each time; `/sign-in` adds its query to the authorization request.
  */
-export async function startClientSite(server: Server, name: string): Promise<ClientSite> {
+export async function startClientSite(
+  server: Server,
+  name: string,
+  metadata: Record<string, unknown> = {},
+): Promise<ClientSite> {
   const http = createServer();
   http.listen(0);
   await once(http, 'listening');
@@ -25,6 +29,7 @@ export async function startClientSite(server: Server, name: string): Promise<Cli
     client_name: name,
     redirect_uris: [`${origin}/callback`],
     post_logout_redirect_uris: [`${origin}/signed-out`],
+    ...metadata,
   });
   const rp = await discover(server, registration);
   const requests = new Map<string, Awaited<ReturnType<typeof rp.start>>>();

@@ -12,6 +12,7 @@ import { createEncryption } from '../../src/keys/encryption.ts';
 import { after, publishedBeforeUseSeconds } from '../../src/keys/key-lifetimes.ts';
 import { loadProviderSecret } from '../../src/keys/provider-secret.ts';
 import { loadSigningKeys } from '../../src/keys/signing-keys.ts';
+import { clearAuditLog } from '../support/audit.ts';
 import { type Outcome, runCommandLine } from '../support/command-line.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 
@@ -33,7 +34,8 @@ afterAll(async () => {
   rmSync(folder, { recursive: true });
 });
 beforeEach(async () => {
-  for (const table of [signingKeys, auditEvents]) await database.db.delete(table);
+  await database.db.delete(signingKeys);
+  await clearAuditLog(database.db);
   await loadSigningKeys(database.db, encryption, undefined);
 });
 

@@ -13,6 +13,7 @@ function countingBcrypt(): Bcrypt & { compared: number } {
       this.compared += 1;
       return compareSync(text, hash);
     },
+    derive: () => Promise.reject(new Error('client secrets are bcrypt')),
   };
 }
 
@@ -113,6 +114,7 @@ test('memory is bounded: the client seen longest ago pays again', async () => {
       this.asked.push(hash);
       return text === hash;
     },
+    derive: () => Promise.reject(new Error('client secrets are bcrypt')),
   };
   const { verify } = createSecretVerifier({ bcrypt });
   for (let i = 0; i < 5_000; i++) await verify([`hash ${i}`], `hash ${i}`);

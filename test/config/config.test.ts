@@ -66,8 +66,11 @@ describe('a value of the right kind is taken', () => {
     ['BCRYPT_ROUNDS', '10', (c) => c.bcryptRounds, 10],
     ['BCRYPT_ROUNDS', '15', (c) => c.bcryptRounds, 15],
     ['PASSWORD_CHECK', 'common', (c) => c.passwordCheck, 'common'],
+    ['PASSWORD_CHECK', 'breached', (c) => c.passwordCheck, 'breached'],
+    ['PASSWORD_RANGE_URL', 'http://leaks.internal/?range=', (c) => c.passwordRangeUrl, 'http://leaks.internal/?range='],
     ['CLIENT_REGISTRATION', 'closed', (c) => c.clientRegistration, 'closed'],
     ['CLIENT_ID_METADATA_DOCUMENTS', 'on', (c) => c.clientIdMetadataDocuments, true],
+    ['ACCOUNT_REGISTRATION', 'verified', (c) => c.accountRegistration, 'verified'],
     ['ACCOUNT_REGISTRATION', 'closed', (c) => c.accountRegistration, 'closed'],
     ['PKCE', 'all', (c) => c.pkce, 'all'],
     ['REFRESH_TOKEN_LEEWAY', '0', (c) => c.refreshTokenLeewaySeconds, 0],
@@ -85,6 +88,7 @@ describe('a value of the right kind is taken', () => {
     ['BRAND_HUE', '360', (c) => c.brand.hue, 360],
     ['WEB_CONCURRENCY', '1', (c) => c.workers, 1],
     ['METRICS_TOKEN', 'abc-._~+/123==', (c) => c.metricsToken, 'abc-._~+/123=='],
+    ['AUDIT_RETENTION_DAYS', '30', (c) => c.auditRetentionDays, 30],
     ['LOG_LEVEL', 'silent', (c) => c.logLevel, 'silent'],
   ];
 
@@ -141,12 +145,25 @@ describe('a value of another kind is one problem, by name', () => {
     ],
     ['BCRYPT_ROUNDS', ['9', '16', 'twelve', '12.5']],
     ['PASSWORD_CHECK', ['none', 'Length']],
+    [
+      'PASSWORD_RANGE_URL',
+      ['leaks.internal/', 'https://leaks.internal/range', 'ftp://leaks.internal/', 'https://me@a.b/'],
+    ],
     ['CLIENT_REGISTRATION', ['on', 'OPEN']],
     ['CLIENT_ID_METADATA_DOCUMENTS', ['true', '1', 'ON']],
     ['ACCOUNT_REGISTRATION', ['token', 'off']],
     ['PKCE', ['none', 'off', 'true']],
     ['REFRESH_TOKEN_LEEWAY', ['3601', '-1', '10s']],
-    ['SMTP_URL', ['mail.example.com:25', 'http://mail.example.com', 'smtp://']],
+    [
+      'SMTP_URL',
+      [
+        'mail.example.com:25',
+        'http://mail.example.com',
+        'smtp://',
+        'smtp://mail.example.com/?ignoreTLS=true',
+        'smtp://mail.example.com/x',
+      ],
+    ],
     ['MAIL_FROM', ['nobody', 'a@b@c', 'a@b,c', 'a@b..c', 'A <a@b.c', 'A <a@b.c>\nBcc: x@y.z']],
     ['TRUST_PROXY', ['true', '11', '-1', '0.0.0.0/0', '::/0', '10.0.0.0/33', '10.0.0', 'proxy.internal', 'loopback,']],
     ['TLS_CERT_FILE', [join(folder, 'missing.pem'), folder, keyFile]],
@@ -172,6 +189,7 @@ describe('a value of another kind is one problem, by name', () => {
     ['BRAND_HUE', ['361', '-1', 'green', '12.5']],
     ['WEB_CONCURRENCY', ['0', '-1', 'all', '1.5']],
     ['METRICS_TOKEN', ['two words', 'näh', '=']],
+    ['AUDIT_RETENTION_DAYS', ['0', '-1', '36501', 'forever']],
     ['LOG_LEVEL', ['verbose', 'INFO']],
   ];
 
@@ -274,8 +292,6 @@ describe('rules about several variables', () => {
   });
 
   test.each([
-    ['ACCOUNT_REGISTRATION', 'verified'],
-    ['PASSWORD_CHECK', 'breached'],
     ['WEB_CONCURRENCY', '2'],
     ['WEB_CONCURRENCY', 'auto'],
   ])('%s=%s is not ignored but refused while it has no effect', (name, text) => {
@@ -296,7 +312,7 @@ describe('problems', () => {
       OIDC_COOKIE_SECRET: 'short',
       OIDC_ENCRYPTION_KEY_FILE: join(folder, 'missing'),
       BCRYPT_ROUNDS: '9',
-      PASSWORD_CHECK: 'breached',
+      PASSWORD_CHECK: 'strong',
       TLS_CERT_FILE: certFile,
     });
     expect(problems.map((line) => line.split(':')[0]).toSorted()).toEqual([
@@ -441,6 +457,18 @@ test('names that look like ours, and settings without effect yet, give a warning
     'BCRYPT_ROUND is not a setting: is BCRYPT_ROUNDS meant?',
     'METRICS_TOKEN has no effect in this version yet',
   ]);
+});
+
+test('in production a mail server is missed: by a warning, and where accounts need it by a refusal', () => {
+  const without = { NODE_ENV: 'production' };
+  expect(configWarnings(without)).toEqual([expect.stringMatching(/^SMTP_URL is not set: no mail is sent/)]);
+  expect(configWarnings({ ...without, SMTP_URL_FILE: '/x' })).toEqual([]);
+  expect(configWarnings({})).toEqual([]);
+  const verified = { ACCOUNT_REGISTRATION: 'verified' };
+  expect(problemsOf(verified)).toEqual([]);
+  const start = { ...without, OIDC_ISSUER: 'https://id.example.com', ...verified };
+  expect(problemsOf(start)).toEqual([expect.stringMatching(/^SMTP_URL: expected a mail server/)]);
+  expect(problemsOf({ ...start, SMTP_URL: 'smtp://mail.example.com' })).toEqual([]);
 });
 
 function read(env: Record<string, string>): Config {

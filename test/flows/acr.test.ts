@@ -7,6 +7,7 @@ import { createPerson } from '../support/person.ts';
 import { allow, discover, type Registration, registerClient, signInThrough } from '../support/relying-party.ts';
 
 const password = 'urn:latchkey:acr:pwd';
+const multiFactor = 'urn:latchkey:acr:mfa';
 
 let app: TestApp;
 let client: Registration;
@@ -29,9 +30,9 @@ async function ask(changes: Record<string, string>): Promise<URLSearchParams> {
   return page.left.searchParams;
 }
 
-test('discovery names what can be had today: a password', async () => {
+test('discovery names what can be had: a password, and two factors', async () => {
   const discovery = await fetch(`${app.issuer}/.well-known/openid-configuration`);
-  expect(await discovery.json()).toMatchObject({ acr_values_supported: [password] });
+  expect(await discovery.json()).toMatchObject({ acr_values_supported: [password, multiFactor] });
 });
 
 test('every ID token says it, after pages and after a sign-in before the request', async () => {
@@ -43,7 +44,7 @@ test('every ID token says it, after pages and after a sign-in before the request
 });
 
 test('a wish that cannot be met is ignored, one that can is met', async () => {
-  for (const acr_values of ['urn:latchkey:acr:mfa', `phr ${password}`]) {
+  for (const acr_values of [multiFactor, `phr ${password}`]) {
     const { id_token } = await issueTokens(app, client, signedIn, { acr_values });
     expect(decodeJwt(id_token).acr).toBe(password);
   }
@@ -56,7 +57,7 @@ test('what is essential and can be met is met, in either spelling', async () => 
 });
 
 test('what is essential and cannot be met is refused, not asked for over and over', async () => {
-  for (const acr of [{ value: 'phr' }, { values: ['phr', 'urn:latchkey:acr:mfa'] }]) {
+  for (const acr of [{ value: 'phr' }, { values: ['phr', 'hwk'] }]) {
     for (const prompt of ['none', 'login']) {
       const answer = await ask({ claims: essential(acr), prompt });
       expect([answer.get('error'), answer.get('code')]).toEqual(['unmet_authentication_requirements', null]);

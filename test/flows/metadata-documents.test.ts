@@ -82,7 +82,7 @@ test('a program on a device signs somebody in, by any port, without ever having 
     address: '127.0.0.1',
     details: { registered_by: 'document', client_name: 'Kestrel Assistant' },
   });
-  const accountPage = await person.open('/account');
+  const accountPage = await person.open('/account/apps');
   expect(readText(accountPage.html)).toContain('Kestrel Assistant');
   await person.request(`/account/apps/${encodeURIComponent(clientId)}/disconnection`, {
     method: 'POST',

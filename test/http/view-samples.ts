@@ -1,5 +1,9 @@
 /** Data for every page, for tests that go through all of them. */
 import type { ClientTile, Pages } from '../../src/http/views.ts';
+import { accountSamples } from './account-samples.ts';
+import { mailSamples } from './mail-samples.ts';
+import { passkeySamples } from './passkey-samples.ts';
+import { secondFactorSamples } from './second-factor-samples.ts';
 
 /** What people, clients and operators may have written into a page. */
 export const writings: Record<string, (text: string) => string> = {
@@ -8,7 +12,10 @@ export const writings: Record<string, (text: string) => string> = {
   'long and from right to left': (text) => `${'مكتبة '.repeat(40)}${'W'.repeat(400)}${text}`,
 };
 
-export type Sample = { [Name in keyof Pages]: { name: Name; title: string; data: Pages[Name] } }[keyof Pages];
+/** `quiet`: nothing on it is the one thing to do, so no button is filled. */
+export type Sample = {
+  [Name in keyof Pages]: { name: Name; title: string; data: Pages[Name]; quiet?: true };
+}[keyof Pages];
 
 /** Every page in its fullest form, with and without a problem. */
 export function samples(write: (text: string) => string): Sample[] {
@@ -142,15 +149,19 @@ export function samples(write: (text: string) => string): Sample[] {
         ...account,
         name: write('Ada'),
         emailVerified: true,
-        apps: [app, { ...app, logoUrl: path }],
+        tries: { failed: 12, since: mark.at },
         notice: write('Done.'),
       },
     },
     {
       name: 'account',
       title: 'Your account',
-      data: { ...account, name: write('Ada'), emailVerified: false, apps: [] },
+      data: { ...account, name: write('Ada'), emailVerified: false },
     },
+    ...mailSamples(write, { path, hidden, fix }),
+    ...secondFactorSamples(write, { path, client, hidden, fix }),
+    ...accountSamples(write, { path, app, hidden, fix }),
+    ...passkeySamples(write, { path, fix }),
     { name: 'profile', title: 'Your profile', data: { fields: profile(right), notice: write('Saved.') } },
     { name: 'profile', title: 'Problem: Your profile', data: { fields: profile(wrong), problem: fix(...claims) } },
     { name: 'password', title: 'Your password', data: { email: right.value, current: {}, wanted: {} } },

@@ -15,6 +15,7 @@ import {
 import { type KeyPair, readPem } from '../../src/keys/key-pairs.ts';
 import { fillRing, importKey, type RingKey, revokeKey, rotateKeys, tendRing } from '../../src/keys/key-ring.ts';
 import { signingKeyIds } from '../../src/keys/signing-keys.ts';
+import { clearAuditLog } from '../support/audit.ts';
 import { createTestDatabase } from '../support/database.ts';
 
 const encryption = createEncryption([randomBytes(32)]);
@@ -33,7 +34,8 @@ afterAll(async () => {
 });
 beforeEach(async () => {
   vi.useFakeTimers({ toFake: ['Date'], now: new Date('2027-03-01T12:00:00Z') });
-  for (const table of [signingKeys, auditEvents, apis]) await database.db.delete(table);
+  for (const table of [signingKeys, apis]) await database.db.delete(table);
+  await clearAuditLog(database.db);
   await fillRing(database.db, encryption, es256);
 });
 afterEach(() => {

@@ -1,12 +1,13 @@
 /** OIDC_ENCRYPTION_KEY is rotated by putting a new key in front of the list, starting, and then dropping the old one. */
 import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { auditEvents, providerSecrets, signingKeys } from '../../src/db/schema.ts';
+import { auditEvents, providerSecrets, signingKeys, totpSecrets } from '../../src/db/schema.ts';
 import { createEncryption } from '../../src/keys/encryption.ts';
 import { loadProviderSecret } from '../../src/keys/provider-secret.ts';
 import { startApp, type TestApp } from '../support/app.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { discover, registerAccount, registerClient, signInThrough } from '../support/relying-party.ts';
+import { atSecondStep, isSignedIn, letStepsPass, twoStepPerson } from '../support/two-step-person.ts';
 
 let database: TestDatabase;
 
@@ -24,12 +25,18 @@ const saidDone = (app: TestApp) => app.log.filter(({ msg }) => msg.includes('may
 async function sealedTexts({ database: { db } }: TestApp): Promise<string[]> {
   const keys = await db.select().from(signingKeys);
   const secrets = await db.select().from(providerSecrets);
-  return [...keys.map((row) => row.privateJwkEncrypted ?? ''), ...secrets.map((row) => row.valueEncrypted)];
+  const apps = await db.select().from(totpSecrets);
+  return [
+    ...keys.map((row) => row.privateJwkEncrypted ?? ''),
+    ...secrets.map((row) => row.valueEncrypted),
+    ...apps.map((row) => row.secretEncrypted),
+  ];
 }
 
 test('old key, both, new key: all that lasts still opens, and is what it was', async () => {
   const before = await start(oldKey);
   const jwks = await (await fetch(`${before.issuer}/jwks`)).json();
+  const ada = await twoStepPerson(before);
   const texts = await sealedTexts(before);
   const salt = await pairwiseSalt(before, oldKey);
   expect(saidDone(before)).toEqual([]);
@@ -58,6 +65,10 @@ test('old key, both, new key: all that lasts still opens, and is what it was', a
   const account = await registerAccount(after);
   const { tokens } = await signInThrough(after, await discover(after, await registerClient(after)), account);
   expect(tokens.claims()?.sub).toBe(account.sub);
+  await letStepsPass(after, ada.account);
+  const { person, page } = await atSecondStep(after, ada.account);
+  await person.submit(page, 'second-factor', { code: ada.shown() });
+  expect(await isSignedIn(person)).toBe(true);
   await after.close();
 });
 

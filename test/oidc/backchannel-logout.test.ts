@@ -6,6 +6,7 @@ import { type OpenDatabase, openDatabase } from '../../src/db/database.ts';
 import { type Background, createBackground } from '../../src/lib/background.ts';
 import { logoutDelivery } from '../../src/oidc/backchannel-logout.ts';
 import { claimDueLogouts, maxAttempts } from '../../src/oidc/logout-queue.ts';
+import { clearAuditLog } from '../support/audit.ts';
 import { createTestDatabase } from '../support/database.ts';
 
 let database: OpenDatabase;
@@ -28,7 +29,7 @@ beforeEach(() => {
 afterEach(async () => {
   await Promise.all(instances.map((instance) => instance.close()));
   await database.db.execute(sql`delete from backchannel_logouts`);
-  await database.db.execute(sql`delete from audit_events`);
+  await clearAuditLog(database.db);
 });
 afterAll(async () => {
   await database.close();

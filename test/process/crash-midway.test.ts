@@ -20,6 +20,7 @@ import {
   userinfoStatus,
 } from '../security/protocol.ts';
 import { startApp, type TestApp } from '../support/app.ts';
+import { clearAuditLog } from '../support/audit.ts';
 import { type Registration, registerClient } from '../support/relying-party.ts';
 
 type Breakable = pg.Client & { connection: { stream: { destroy(): void } } };
@@ -113,7 +114,7 @@ describe('strictly', () => {
 
   test('reuse: the family ends with the record of it, or neither, and then at the next reuse', async () => {
     await atEveryStatement(async () => {
-      await app.database.db.execute(sql`delete from audit_events`);
+      await clearAuditLog(app.database.db);
       const first = await issueTokens(app, client, signedIn);
       expect((await refresh(app, client, first.refresh_token)).status).toBe(200);
       const send = () => refresh(app, client, first.refresh_token);
@@ -134,7 +135,7 @@ describe('strictly', () => {
     await permit(app, service, invoices, photos, 'delegation');
     await allow(app, client, { [invoices]: ['read'] });
     await atEveryStatement(async () => {
-      await app.database.db.execute(sql`delete from audit_events`);
+      await clearAuditLog(app.database.db);
       const { access_token } = await issueFor(app, client, signedIn, invoices);
       const send = () => exchange(app, service, access_token, { resource: photos });
       return {
@@ -167,7 +168,7 @@ describe('strictly', () => {
 });
 
 async function start(leeway: string): Promise<void> {
-  app = await startApp({ env: { REFRESH_TOKEN_LEEWAY: leeway }, expectErrors: true });
+  app = await startApp({ env: { REFRESH_TOKEN_LEEWAY: leeway }, expectErrors: true, idle: true });
   client = await registerClient(app);
   signedIn = await signedInPerson(app);
 }

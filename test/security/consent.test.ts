@@ -140,7 +140,7 @@ describe('connected apps on the account page (SECURITY 35)', () => {
     const { person, tokens } = await signInThrough(app, one, account, offline);
     const elsewhere = await signInThrough(app, one, account, offline);
     const kept = await signInThrough(app, other, account, { person });
-    const text = readText((await person.open('/account')).html);
+    const text = readText((await person.open('/account/apps')).html);
     expect(text).toMatch(/Fernwood Library See your name and profile · Stay connected/);
     expect(text).toContain('Kestrel Cycling See your name and profile · See your email address');
 
@@ -173,7 +173,7 @@ describe('connected apps on the account page (SECURITY 35)', () => {
     const { tokens } = await signInThrough(app, rp, await registerAccount(app));
     const mallory = createPerson(app.origin);
     await signIn(mallory, await mallory.open('/auth/login'), await registerAccount(app));
-    expect((await mallory.open('/account')).html).not.toContain('Fernwood Library');
+    expect((await mallory.open('/account/apps')).html).not.toContain('Fernwood Library');
     await mallory.open(`/account/apps/${registration.client_id}/disconnection`, noBody);
     expect((await rp.introspect(tokens.access_token)).active).toBe(true);
     const stranger = await createPerson(app.origin).open(

@@ -2,6 +2,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startApp, type TestApp } from '../support/app.ts';
 import { type Device, registerDevice, startDevice } from '../support/device.ts';
+import { readLink } from '../support/mailbox.ts';
+import { ageSignIns } from '../support/old-sign-in.ts';
 import { createPerson, type Page, type Person } from '../support/person.ts';
 import {
   allow,
@@ -51,6 +53,14 @@ async function decide(shown: Device, button: string): Promise<Page> {
   return page.html.includes('id="consent"') ? allow(person, page) : page;
 }
 
+async function verificationLink(): Promise<string> {
+  return readLink(app, (await registerAccount(app)).email, 'verify-email');
+}
+
+async function confirmAddress(who: Person): Promise<Page> {
+  return who.submit(await who.open(await verificationLink()), 'verify-email', {}, 'verify-email-submit');
+}
+
 /** Name, status, and how to get there. */
 const pages: [string, number, () => Promise<Page>][] = [
   ['start', 200, () => stranger().open('/')],
@@ -59,9 +69,27 @@ const pages: [string, number, () => Promise<Page>][] = [
   ['sign-in, refused', 422, () => stranger().open('/auth/login', form({ email: ada.email, password: 'wrong one' }))],
   ['register', 200, () => stranger().open('/auth/register')],
   ['register, taken', 409, () => stranger().open('/auth/register', form({ ...ada }))],
+  ['verify: page', 200, () => verificationLink().then((link) => stranger().open(link))],
+  ['verify: ended', 400, () => stranger().open('/auth/verify-email?token=x')],
+  ['verify: confirmed', 200, () => confirmAddress(stranger())],
+  ['outbox', 200, () => stranger().open('/dev/outbox')],
   ['account', 200, () => person.open('/account')],
+  ['passkeys', 200, () => person.open('/account/passkeys')],
   ['profile', 200, () => person.open('/account/profile')],
   ['profile, malformed', 422, () => person.open('/account/profile', form({ name: 'x'.repeat(500) }))],
+  ['how you sign in', 200, () => person.open('/account/security')],
+  ['sessions', 200, () => person.open('/account/sessions')],
+  ['apps', 200, () => person.open('/account/apps')],
+  ['activity', 200, () => person.open('/account/activity')],
+  ['data', 200, () => person.open('/account/data')],
+  ['deletion', 200, () => person.open('/account/deletion')],
+  ['deletion asked', 200, () => stranger().open('/auth/account-deleted')],
+  ['confirm', 200, () => oldSignIn().then((who) => who.open('/auth/confirm'))],
+  [
+    'confirm, refused',
+    422,
+    () => oldSignIn().then((who) => who.open('/auth/confirm', form({ password: 'wrong one' }))),
+  ],
   ['password', 200, () => person.open('/account/password')],
   ['password, refused', 422, () => person.open('/account/password', form({}))],
   ['interaction: sign-in', 200, () => interaction(stranger())],
@@ -98,6 +126,14 @@ const pages: [string, number, () => Promise<Page>][] = [
   ['playground', 200, () => stranger().open('/playground')],
   ['playground, no run', 404, () => stranger().open('/playground/run')],
 ];
+
+async function oldSignIn(): Promise<Person> {
+  const bob = await registerAccount(app);
+  const who = stranger();
+  await signIn(who, await who.open('/auth/login'), bob);
+  await ageSignIns(app, bob, 11);
+  return who;
+}
 
 async function allowed(page: Page): Promise<Page> {
   return page.html.includes('id="consent"') ? allow(person, page) : page;

@@ -2,6 +2,7 @@
 import { sql } from 'drizzle-orm';
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
 import { startApp, type TestApp } from '../support/app.ts';
+import { clearAuditLog } from '../support/audit.ts';
 import { type Registration, registerClient } from '../support/relying-party.ts';
 import {
   advance,
@@ -26,7 +27,7 @@ beforeAll(async () => {
 afterAll(() => app.close());
 afterEach(async () => {
   vi.useRealTimers();
-  await app.database.db.execute(sql`delete from audit_events`);
+  await clearAuditLog(app.database.db);
   app.log.length = 0;
 });
 

@@ -17,6 +17,8 @@ export type StartOptions = {
   env?: Record<string, string>;
   database?: Pick<TestDatabase, 'url'>;
   expectErrors?: boolean;
+  /** Its issuer is at a name and not at an address: only there browsers make passkeys. */
+  named?: boolean;
   /** It does nothing by itself, now and then; for tests that count statements. */
   idle?: boolean;
 };
@@ -53,7 +55,7 @@ export async function startApp(options: StartOptions = {}): Promise<TestApp> {
   const port = (server.address() as AddressInfo).port;
   const env = {
     DATABASE_URL: databaseUrl,
-    OIDC_ISSUER: `http://127.0.0.1:${port}`,
+    OIDC_ISSUER: `http://${options.named ? 'localhost' : '127.0.0.1'}:${port}`,
     BCRYPT_ROUNDS: '10',
     ...testSecrets,
     ...options.env,

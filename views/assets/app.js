@@ -25,6 +25,34 @@ function reveal(button) {
 
 document.querySelectorAll('[data-enhance="reveal"]').forEach(reveal);
 
+/* A guess at how well a password holds, in one of four sentences of the page. The server decides. */
+function strengthOf(password) {
+  const characters = Array.from(password);
+  if (characters.length < 8) return 'short';
+  if (new Set(characters).size < 5 || /^[\d\s./-]+$/.test(password)) return 'simple';
+  const words = password.split(/[\s._-]+/).filter((word) => word.length > 2);
+  return characters.length >= 16 || (words.length > 2 && characters.length >= 12) ? 'good' : 'fair';
+}
+
+document.querySelectorAll('[data-enhance="strength"]').forEach((words) => {
+  const input = document.getElementById(words.getAttribute('data-of'));
+  if (!input) return;
+  input.addEventListener('input', () => {
+    words.hidden = input.value === '';
+    const said = input.value === '' ? '' : words.getAttribute(`data-${strengthOf(input.value)}`);
+    // Said once, not with every letter.
+    if (words.textContent !== said) words.textContent = said;
+  });
+});
+
+// Passkeys take a script of their own, where the page offers them and this browser has them.
+if (document.querySelector('[data-enhance="passkey"]') && window.PublicKeyCredential) {
+  const script = document.createElement('script');
+  script.type = 'module';
+  script.src = '/assets/passkeys.js';
+  document.head.appendChild(script);
+}
+
 // The second of two quick clicks would undo the first: its answer is thrown away, and the step is over by then.
 let sentAt = -Infinity;
 document.addEventListener('submit', (event) => {

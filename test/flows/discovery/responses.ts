@@ -3,7 +3,8 @@ import { UnsecuredJWT } from 'jose';
 import { expect } from 'vitest';
 import { scopeClaims } from '../../conformance/claims.ts';
 import { expectCode, expectError, expectTokens } from '../../conformance/expectations.ts';
-import { newPerson, redeem } from '../../conformance/harness.ts';
+import { completeFlow, newPerson, redeem } from '../../conformance/harness.ts';
+import { twoStepPerson } from '../../support/two-step-person.ts';
 import { signAs } from './client-keys.ts';
 import { type Exerciser, expectJson, type Members, type World } from './world.ts';
 
@@ -85,6 +86,11 @@ export const responses: Members = {
   acr_values_supported: {
     async 'urn:latchkey:acr:pwd'(world) {
       expect((await world.signIn({ acr_values: 'urn:latchkey:acr:pwd' })).claims.acr).toBe('urn:latchkey:acr:pwd');
+    },
+    async 'urn:latchkey:acr:mfa'(world) {
+      const { person } = await twoStepPerson(world.app);
+      const request = world.request({ acr_values: 'urn:latchkey:acr:mfa' });
+      expect((await completeFlow(world, request, { person })).claims.acr).toBe('urn:latchkey:acr:mfa');
     },
   },
   request_parameter_supported: async (world, supported) => {

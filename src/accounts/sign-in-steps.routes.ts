@@ -1,0 +1,183 @@
+/**
+ * From a first factor to a session. Whoever judged a password or a passkey hands it to `advance`, which makes the
+ * session when nothing is left, and else keeps what was shown and sends the browser to the next step. A step asks
+ * `shownSoFar`, does its work and hands everything to `advance` again: no step knows another.
+ */
+import type { Request, Response } from 'express';
+import type { Database } from '../db/database.ts';
+import { isForm } from '../http/body.ts';
+import { HttpError } from '../http/errors.ts';
+import { noStore } from '../http/security-headers.ts';
+import type { ClientTile, Hidden, Problem } from '../http/views.ts';
+import type { Encryption } from '../keys/encryption.ts';
+import { type Account, findAccount } from './accounts.ts';
+import { type DeviceCookies, knownDeviceCookie } from './known-device.ts';
+import { isRemembered } from './remembered-devices.ts';
+import { findSecondFactors, secondFactorMethods } from './second-factors.ts';
+import {
+  accountStateOf,
+  claimProgress,
+  endedProgressCookie,
+  nextSignInStep,
+  progressCookie,
+  readProgress,
+  type SignInProgress,
+  type SignInStep,
+} from './sign-in-progress.ts';
+
+/** Where a sign-in takes place: on its own, or within a client's request. Made anew for each request. */
+export type SignInPlace = {
+  /** `/auth` or `/auth/interaction/:uid`: every step is below it. */
+  path: string;
+  /** What each step's form and address carry on, such as `return_to`. */
+  hidden: Hidden;
+  /** Who asked for the sign-in, and what its forms need in their pages' policy. */
+  client?: ClientTile | undefined;
+  formAction?: readonly (string | undefined)[] | undefined;
+  /** Where to say no to the client. */
+  cancel?: { action: string } | undefined;
+  /** Who is signed in here and only has to show a second factor: a step-up, which no earlier step precedes. */
+  session?: Shown | undefined;
+  /** Makes the session. Answers where the browser goes on and what a program is told. */
+  signIn(login: Shown): Promise<{ location: string; json: object }>;
+  /** Answers with the sign-in page, for a step that cannot go on. */
+  startAgain(problem: Problem, status: number): Promise<void>;
+};
+
+/** Who it is, and what was shown of them so far (RFC 8176). */
+export type Shown = {
+  account: Account;
+  amr: readonly string[];
+  /** False when what was shown proves nothing any more; it waits for a change under way. */
+  stillStands?: (() => Promise<boolean>) | undefined;
+  /** The session in which it was shown, which then goes on. */
+  renews?: string | undefined;
+  /** What this browser held when the step began. */
+  progress?: SignInProgress | undefined;
+};
+
+export type Leaving = {
+  /** Done once nothing can come in between any more. */
+  beforeSession?: (() => Promise<void> | undefined) | undefined;
+  /** Answers a form instead of sending the browser to where it goes on. */
+  leave?: ((location: string) => Promise<void>) | undefined;
+  /** Told a program as well. */
+  json?: object | undefined;
+};
+
+export type SignInStepDependencies = { db: Database; encryption: Encryption; deviceCookies: DeviceCookies };
+
+export type SignInSteps = ReturnType<typeof createSignInSteps>;
+
+export function createSignInSteps({ db, encryption, deviceCookies }: SignInStepDependencies) {
+  const { secure } = deviceCookies;
+
+  /** Signs in, or asks for what is still missing. */
+  async function advance(
+    req: Request,
+    res: Response,
+    place: SignInPlace,
+    shown: Shown,
+    { beforeSession, leave, json: more }: Leaving = {},
+  ): Promise<void> {
+    const { account, amr, stillStands } = shown;
+    const accountState = await accountStateOf(db, account.id);
+    if (accountState === undefined || (stillStands && !(await stillStands()))) return lost(req, res, place);
+    const step = nextSignInStep(await stateOf(req, shown));
+    if (step !== 'done') {
+      const { id, startedAt } = shown.progress ?? {};
+      const kept = { accountId: account.id, amr: [...amr], place: place.path, accountState };
+      const cookie = progressCookie({ encryption, secure }, { ...kept, ...(id && startedAt && { id, startedAt }) });
+      res.cookie(cookie.name, cookie.value, cookie.options);
+      return askFor(req, res, place, step, account.id);
+    }
+    if (shown.progress && !(await claimProgress(db, shown.progress))) return lost(req, res, place);
+    await beforeSession?.();
+    const { location, json } = await place.signIn({
+      ...shown,
+      stillStands: stillStands ?? (async () => (await accountStateOf(db, account.id, { lock: true })) === accountState),
+    });
+    forget(res, place);
+    // Only now: a password alone must not earn a count of tries of its own for the second factor.
+    const known = knownDeviceCookie(deviceCookies, req.headers.cookie, account.email);
+    res.cookie(known.name, known.value, known.options);
+    if (!isForm(req)) res.set('Cache-Control', 'no-store').json({ ...json, ...more });
+    else if (leave) await leave(location);
+    else res.redirect(303, location);
+  }
+
+  async function stateOf(req: Request, { account, amr }: Shown) {
+    const browser = { cookieHeader: req.headers.cookie, secure };
+    const [{ totp }, remembered] = await Promise.all([
+      findSecondFactors(db, account.id),
+      isRemembered(db, account.id, browser),
+    ]);
+    return { amr, twoStep: totp, remembered, passwordExpired: account.passwordExpiredAt !== null };
+  }
+
+  /** Sends a browser to the step; tells a program which one it is and what it may answer with. */
+  async function askFor(
+    req: Request,
+    res: Response,
+    place: SignInPlace,
+    step: Exclude<SignInStep, 'done'>,
+    accountId: string,
+  ): Promise<void> {
+    const location = stepUrl(place, step);
+    if (isForm(req)) return res.redirect(303, location);
+    const asked = {
+      'second-factor': {
+        error: 'second_factor_required',
+        error_description: 'The password is right. Send a code to `location` as well.',
+        methods: secondFactorMethods(await findSecondFactors(db, accountId)),
+      },
+      'change-password': {
+        error: 'password_change_required',
+        error_description: 'Choose another password at `location` first.',
+      },
+    }[step];
+    noStore(res);
+    res.status(401).json({ ...asked, location });
+  }
+
+  /** What this browser has shown in the sign-in at `place`; undefined when that is nothing, or nothing that counts now. */
+  async function shownSoFar(req: Request, place: SignInPlace): Promise<Shown | undefined> {
+    const progress = readProgress({ encryption, secure }, req.headers.cookie, place.path);
+    const accountState = progress && (await accountStateOf(db, progress.accountId));
+    const account =
+      accountState === progress?.accountState ? progress && (await findAccount(db, progress.accountId)) : undefined;
+    if (!progress || !account) return place.session;
+    return {
+      account,
+      amr: progress.amr,
+      progress,
+      stillStands: async () => (await accountStateOf(db, account.id, { lock: true })) === progress.accountState,
+    };
+  }
+
+  /** Answers a step that came too late, twice, out of order or from another browser: the sign-in page, and why. */
+  async function lost(req: Request, res: Response, place: SignInPlace): Promise<void> {
+    forget(res, place);
+    if (req.method === 'POST' && !isForm(req)) throw new HttpError(401, 'login_required', 'Start this sign-in again.');
+    await place.startAgain(
+      { title: 'Sign in again.', text: 'That step took too long, or began in another browser. Nothing was changed.' },
+      req.method === 'POST' ? 422 : 200,
+    );
+  }
+
+  function forget(res: Response, place: SignInPlace): void {
+    const { name, options } = endedProgressCookie({ secure }, place.path);
+    res.clearCookie(name, options);
+  }
+
+  /** Which step is due, so that none is taken before its turn. */
+  const stepOf = async (req: Request, shown: Shown): Promise<SignInStep> => nextSignInStep(await stateOf(req, shown));
+
+  return { advance, shownSoFar, stepOf, lost };
+}
+
+/** The address of a step at `place`. */
+export function stepUrl({ path, hidden }: Pick<SignInPlace, 'path' | 'hidden'>, step: string): string {
+  const query = new URLSearchParams(hidden);
+  return `${path}/${step}${query.size > 0 ? `?${query}` : ''}`;
+}
