@@ -12,12 +12,9 @@ import { cancelDeletion, deleteDueAccounts } from './accounts/deletion.ts';
 import { deleteExpiredLinks } from './accounts/email-links.ts';
 import { expiredPasswordPages } from './accounts/expired-password.routes.ts';
 import { loginRoutes } from './accounts/login.routes.ts';
-import { deleteExpiredChallenges } from './accounts/passkey-challenges.ts';
 import { createPasskeySteps } from './accounts/passkey-step.ts';
-import { passkeyRoutes } from './accounts/passkeys.routes.ts';
 import { passwordAndEmailRoutes } from './accounts/password-and-email.routes.ts';
 import { registerRoutes } from './accounts/register.routes.ts';
-import { relyingPartyOf } from './accounts/relying-party.ts';
 import { createFurtherSteps, secondFactorRoutes } from './accounts/second-factor.routes.ts';
 import { verifyEmailRoutes } from './accounts/verify-email.routes.ts';
 import { listAuthorizationDetailsTypes } from './apis/authorization-details-types.ts';
@@ -189,9 +186,7 @@ export async function createApp({ config, database, log }: AppDependencies): Pro
     attempts,
     addressDigest: (email) => addressDigest(auditKey, email),
   });
-  const relyingParty = relyingPartyOf(origin, config.brand.name);
-  const passkeys = createPasskeySteps({ db, attempts, relyingParty, secure: config.secure });
-  background.repeat('deleting passkey challenges', hourMs, () => deleteExpiredChallenges(db));
+  const passkeys = createPasskeySteps({ db, attempts, background, origin, name: config.brand.name });
   const mail = startMail({ db, encryption, background, log, config });
   background.repeat('deleting expired links', hourMs, () => deleteExpiredLinks(db));
   const registration = {
@@ -230,7 +225,6 @@ export async function createApp({ config, database, log }: AppDependencies): Pro
   const passwords = { ...registration, endSessions: endSessionsOf };
   const expiredPassword = expiredPasswordPages({ ...passwords, pages, steps: further.steps });
   app.use(passwordAndEmailRoutes({ ...signIn, ...passwords, expiredPassword }));
-  app.use(passkeyRoutes({ ...people, encryption, secure: config.secure, relyingParty, passkeys }));
   app.use(
     accountPagesRoutes({
       ...people,

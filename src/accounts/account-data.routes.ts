@@ -20,6 +20,8 @@ export type AccountDataDependencies = AccountDependencies &
     /** The names of clients by id, as far as they are known. */
     appNames(clientIds: readonly string[]): Promise<ReadonlyMap<string, string>>;
     rateLimit: RateLimit;
+    /** Has the logout tokens delivered that an end of a session queued. */
+    deliverLogouts(): void;
   };
 
 /** What a person may see and take away of what is kept about them, and how they leave. */
@@ -71,6 +73,7 @@ export function accountDataRoutes(dependencies: AccountDataDependencies): Router
 
   async function submitDeletion(req: Request, res: Response): Promise<void> {
     await requestDeletion(dependencies, signedIn(res).id, auditSource(req, res));
+    dependencies.deliverLogouts();
     await sessions.signOut(req, res);
     if (isForm(req)) res.redirect(303, '/auth/account-deleted');
     else res.status(204).end();

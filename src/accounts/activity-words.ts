@@ -50,6 +50,7 @@ export const activityWords: Record<AccountEventName, ((told: Told) => string) | 
   'consent.withdrawn': ({ app }) => `You disconnected ${app}.`,
   'device.approved': ({ app }) => `You let a device sign in to ${app}.`,
   'device.denied': ({ app }) => `You turned a device down that wanted to sign in to ${app}.`,
+  'code.reused': ({ app }) => `A sign-in to ${app} was repeated with the same code, so it ended.`,
   'refresh-token.reused': ({ app }) => `${app} used an old key to your account, so it has to ask you to sign in again.`,
   'token.exchanged': null,
   'token.exchange-refused': null,

@@ -124,6 +124,9 @@ export function changeEmailRoutes(dependencies: ChangeEmailDependencies): Router
     answer: Exclude<EmailAnswer, { outcome: 'throttled' }>,
   ): Promise<void> {
     const { outcome } = answer;
+    if (outcome === 'lost' || outcome === 'impossible') {
+      return pages.page(res, 'change-email-ended', { outcome }, { status: outcome === 'lost' ? 400 : 409 });
+    }
     const data = {
       outcome,
       email: 'email' in answer ? answer.email : undefined,
@@ -131,8 +134,7 @@ export function changeEmailRoutes(dependencies: ChangeEmailDependencies): Router
       resetUrl: 'resetToken' in answer ? `/auth/reset-password?token=${answer.resetToken}` : undefined,
       signedIn: (await sessions.current(req, res)) !== undefined,
     };
-    const status = outcome === 'lost' ? 400 : outcome === 'impossible' ? 409 : 200;
-    await pages.page(res, 'change-email-done', data, { status });
+    await pages.page(res, 'change-email-done', data);
   }
 
   return router;

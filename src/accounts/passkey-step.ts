@@ -3,10 +3,12 @@ import type { AuditSource } from '../audit/events.ts';
 import { record } from '../audit/record.ts';
 import type { Database } from '../db/database.ts';
 import { notFound } from '../http/errors.ts';
+import type { Background } from '../lib/background.ts';
 import type { Attempts, Throttled } from './attempts.ts';
 import { browserOf, createBrowser, type SetsCookies, type WithCookies } from './passkey-browser.ts';
+import { deleteExpiredChallenges } from './passkey-challenges.ts';
 import { type PasskeyProof, type SignInUse, signInOptions, verifyPasskey } from './passkey-sign-in.ts';
-import type { RelyingParty } from './relying-party.ts';
+import { relyingPartyOf } from './relying-party.ts';
 
 export type PasskeyOutcome =
   | Extract<PasskeyProof, { outcome: 'authenticated' }>
@@ -24,16 +26,22 @@ export type PasskeySteps = ReturnType<typeof createPasskeySteps>;
 type Dependencies = {
   db: Database;
   attempts: Attempts;
-  /** Undefined where passkeys cannot be. */
-  relyingParty: RelyingParty | undefined;
-  /** Whether the public origin is https. */
-  secure: boolean;
+  background: Pick<Background, 'repeat'>;
+  /** The public origin, `https://id.example`, and what its people know it as. */
+  origin: string;
+  name: string;
 };
 
-export function createPasskeySteps({ db, attempts, relyingParty, secure }: Dependencies) {
+export function createPasskeySteps({ db, attempts, background, origin, name }: Dependencies) {
+  background.repeat('deleting passkey challenges', 60 * 60 * 1000, () => deleteExpiredChallenges(db));
+  const relyingParty = relyingPartyOf(origin, name);
+  const secure = origin.startsWith('https:');
   return {
+    /** Undefined where passkeys cannot be. */
+    relyingParty,
     /** Whether pages offer passkeys. */
     available: relyingParty !== undefined,
+    secure,
 
     /** What the page asks its browser. Throws 404 where passkeys cannot be. */
     async options(req: WithCookies, res: SetsCookies, use: PasskeyUse) {

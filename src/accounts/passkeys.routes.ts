@@ -24,10 +24,7 @@ export type PasskeyRoutesDependencies = PasskeyDependencies & {
   rateLimit: RateLimit;
   /** The public origin, `https://id.example`. */
   origin: string;
-  secure: boolean;
   passkeys: PasskeySteps;
-  /** Undefined where passkeys cannot be: then the pages say so and nothing is asked. */
-  relyingParty: RelyingParty | undefined;
 };
 
 /** What the page after a change says has happened, by the value of `?done=`. */
@@ -47,7 +44,8 @@ const NameForm = z.object({
 });
 
 export function passkeyRoutes(dependencies: PasskeyRoutesDependencies): Router {
-  const { db, pages, rateLimit, secure, passkeys, relyingParty } = dependencies;
+  const { db, pages, rateLimit, passkeys } = dependencies;
+  const { relyingParty, secure } = passkeys;
   const own = sameOrigin(dependencies.origin);
   const account = requireAccount(dependencies);
   // Pages ask once as they open, for the browser's own list, and once for each try.

@@ -10,6 +10,7 @@ import type { Database } from '../db/database.ts';
 import { passkeys, users } from '../db/schema.ts';
 import type { Encryption } from '../keys/encryption.ts';
 import { notifyAccount } from '../mail/notify.ts';
+import { forgetBrowsers } from './remembered-devices.ts';
 
 /** A passkey without what proves it. */
 export type Passkey = {
@@ -85,6 +86,8 @@ export function removePasskey(
     if (!owner || !passkey) return { outcome: 'unknown' };
     if (owner.passwordHash === null && all.length === 1) return { outcome: 'last-way-in' };
     await tx.delete(passkeys).where(owned(account.id, id));
+    // Whoever held it may also have a browser that is not asked for the second factor.
+    await forgetBrowsers(tx, account.id, { source });
     const { name } = passkey;
     await record(tx, { event: 'passkey.removed', accountId: account.id, source, details: { name } });
     await notifyAccount(tx, encryption, account, 'passkey-removed', { source, detail: name });

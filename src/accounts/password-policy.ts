@@ -19,7 +19,7 @@ export async function checkPassword(
   const tooShortOrLong = checkPasswordLength(password);
   if (tooShortOrLong || check === 'length') return tooShortOrLong;
   const plain = plainForm(password);
-  const word = plain.replace(/[\d\p{P}\p{S}]{1,4}$/u, '');
+  const word = plain.replace(/[\d\p{P}\p{S}]{1,5}$/u, '');
   const own = ownWords(owner);
   if (own.includes(plain) || own.includes(word)) return 'That’s your own name or address. Choose something else.';
   const common = await commonPasswords();

@@ -97,7 +97,7 @@ export function createSignInSteps({ db, encryption, deviceCookies }: SignInStepD
       ...shown,
       stillStands: stillStands ?? (async () => (await accountStateOf(db, account.id, { lock: true })) === accountState),
     });
-    forget(res, place);
+    forget(req, res, place);
     // Only now: a password alone must not earn a count of tries of its own for the second factor.
     const known = knownDeviceCookie(deviceCookies, req.headers.cookie, account.email);
     res.cookie(known.name, known.value, known.options);
@@ -128,7 +128,7 @@ export function createSignInSteps({ db, encryption, deviceCookies }: SignInStepD
     const asked = {
       'second-factor': {
         error: 'second_factor_required',
-        error_description: 'The password is right. Send a code to `location` as well.',
+        error_description: 'That is right, and one factor of two: send a code to `location` as well.',
         methods: secondFactorMethods(await findSecondFactors(db, accountId)),
       },
       'change-password': {
@@ -157,17 +157,20 @@ export function createSignInSteps({ db, encryption, deviceCookies }: SignInStepD
 
   /** Answers a step that came too late, twice, out of order or from another browser: the sign-in page, and why. */
   async function lost(req: Request, res: Response, place: SignInPlace): Promise<void> {
-    forget(res, place);
+    forget(req, res, place);
     if (req.method === 'POST' && !isForm(req)) throw new HttpError(401, 'login_required', 'Start this sign-in again.');
     await place.startAgain(
-      { title: 'Sign in again.', text: 'That step took too long, or began in another browser. Nothing was changed.' },
+      {
+        title: 'Sign in again.',
+        text: 'That step took too long, or began in another browser, or the account changed meanwhile. Nobody was signed in.',
+      },
       req.method === 'POST' ? 422 : 200,
     );
   }
 
-  function forget(res: Response, place: SignInPlace): void {
+  function forget(req: Request, res: Response, place: SignInPlace): void {
     const { name, options } = endedProgressCookie({ secure }, place.path);
-    res.clearCookie(name, options);
+    if (req.headers.cookie?.includes(`${name}=`)) res.clearCookie(name, options);
   }
 
   /** Which step is due, so that none is taken before its turn. */

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { auditSource } from '../audit/record.ts';
 import { isForm, parse, readBody } from '../http/body.ts';
 import { HttpError, notFound } from '../http/errors.ts';
-import type { Pages } from '../http/pages.ts';
+import { type Pages, wantsPage } from '../http/pages.ts';
 import type { RateLimit } from '../http/rate-limit.ts';
 import { noteOutcome } from '../http/request-log.ts';
 import { sameOrigin } from '../http/same-origin.ts';
@@ -75,6 +75,7 @@ export function twoStepRoutes(dependencies: TwoStepRoutesDependencies): Router {
       browsers: devices.map(({ handle, userAgent, here, ...device }) => ({
         ...device,
         device: describeUserAgent(userAgent).words,
+        kind: describeUserAgent(userAgent).kind,
         own: here,
         forgetUrl: `${path}/browsers/${handle}/removal`,
       })),
@@ -83,7 +84,12 @@ export function twoStepRoutes(dependencies: TwoStepRoutesDependencies): Router {
   }
 
   async function showSetUp(req: Request, res: Response): Promise<void> {
-    await sendSetUp(req, res, newTotpSetUp(encryption, signedIn(res).id));
+    const { id, email } = signedIn(res);
+    const setUp = newTotpSetUp(encryption, id);
+    if (wantsPage(req)) return sendSetUp(req, res, setUp);
+    noStore(res);
+    const { sealed, secret } = setUp;
+    res.json({ set_up: sealed, secret, key_uri: keyUri(secret, { issuer: brandName, email }) });
   }
 
   async function submitSetUp(req: Request, res: Response): Promise<void> {

@@ -50,6 +50,7 @@ export const auditEventMeanings = {
   'device.approved': 'A person let a device sign in (RFC 8628).',
   'device.denied': 'A person turned a device down.',
 
+  'code.reused': 'An authorization or device code came again; all that came of it ended.',
   'refresh-token.reused': 'A rotated refresh token came again; all tokens of its grant ended.',
   'token.exchanged': 'A client turned a token for one API into one for another (RFC 8693).',
   'token.exchange-refused': 'A client was refused that.',
@@ -94,6 +95,7 @@ const failures: ReadonlySet<AuditEventName> = new Set<AuditEventName>([
   'login.failed',
   'login.throttled',
   'passkey.refused',
+  'code.reused',
   'refresh-token.reused',
   'token.exchange-refused',
   'logout.given-up',

@@ -7,6 +7,7 @@ import { signOutEverywhere } from '../oidc/session-end.ts';
 import { addUnthrottle, attemptInWords, attemptJson } from './account-attempts.ts';
 import { addChangeEmail } from './account-email.ts';
 import { addImport } from './account-import.ts';
+import { addTwoStepOff } from './account-two-step.ts';
 import { withDatabase } from './database.ts';
 import { operator } from './operator.ts';
 import { count, epochSeconds, formatDate, formatFields, formatTable, print, printJson } from './output.ts';
@@ -60,6 +61,7 @@ Example:
   addSuspension(accounts, { getAccount });
   addImport(accounts);
   addChangeEmail(accounts, { getAccount });
+  addTwoStepOff(accounts, { getAccount });
   addUnthrottle(accounts, { getAccount, source: operator });
 }
 
@@ -117,10 +119,12 @@ function toJson(account: Account): Record<string, unknown> {
     ...accountClaims(account),
     created_at: epochSeconds(account.createdAt),
     suspended_at: account.suspendedAt && epochSeconds(account.suspendedAt),
+    ...(account.deletionAt && { deletion_at: epochSeconds(account.deletionAt) }),
   };
 }
 
 function stateOf(account: Account): string {
   if (account.suspendedAt) return `suspended ${formatDate(account.suspendedAt)}`;
+  if (account.deletionAt) return `to be deleted ${formatDate(account.deletionAt)}`;
   return account.emailVerified ? 'verified' : 'unverified';
 }

@@ -109,16 +109,24 @@ function inWords(details: Record<string, unknown>): string {
 }
 
 async function exportLines(options: SearchOptions): Promise<void> {
+  let wanted = true;
+  // Whoever reads may have had enough, as `head` has.
+  process.stdout.once('error', () => {
+    wanted = false;
+  });
   await withAuditKey(async (db, key) => {
     // What came in the last seconds gets its place first; a broken chain is no reason to keep the events back.
     await chainEvents(db, key).catch(() => {});
-    for await (const event of exportEvents(db, await searchOf(db, options))) await printLine(event);
+    for await (const event of exportEvents(db, await searchOf(db, options))) {
+      if (!wanted) return;
+      await printLine(event);
+    }
   });
 }
 
 /** Waits for whoever reads, so that a long log never piles up in memory. */
 async function printLine(event: ExportedEvent): Promise<void> {
-  if (!process.stdout.write(`${JSON.stringify(event)}\n`)) await once(process.stdout, 'drain');
+  if (!process.stdout.write(`${JSON.stringify(event)}\n`)) await once(process.stdout, 'drain').catch(() => {});
 }
 
 async function verify({ expect, json }: { expect?: Place; json?: true }): Promise<void> {

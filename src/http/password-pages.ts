@@ -35,7 +35,7 @@ export type PasswordPages = {
     newEmail: string;
   };
   'change-email-done': {
-    outcome: 'agreed' | 'changed' | 'cancelled' | 'undone' | 'impossible' | 'lost';
+    outcome: 'agreed' | 'changed' | 'cancelled' | 'undone';
     /** The one that the account has now. */
     email?: string | undefined;
     /** Who still has to agree. */
@@ -44,4 +44,6 @@ export type PasswordPages = {
     resetUrl?: string | undefined;
     signedIn: boolean;
   };
+  /** `impossible`: the change was answered and cannot be made any more. */
+  'change-email-ended': { outcome: 'impossible' | 'lost' };
 };

@@ -32,6 +32,7 @@ export type SecondFactorPages = {
     recoveryCodesLeft: number;
     browsers: readonly {
       device: string;
+      kind: 'computer' | 'phone' | 'program';
       address?: string | undefined;
       since: Date;
       until: Date;

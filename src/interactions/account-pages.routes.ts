@@ -10,6 +10,7 @@ import type { Authenticate } from '../accounts/authenticate.ts';
 import type { DeviceCookies } from '../accounts/known-device.ts';
 import type { SessionFunctions } from '../accounts/login.routes.ts';
 import type { PasskeySteps } from '../accounts/passkey-step.ts';
+import { passkeyRoutes } from '../accounts/passkeys.routes.ts';
 import { confirmRoutes } from '../accounts/recent-sign-in.routes.ts';
 import type { RateLimit } from '../http/rate-limit.ts';
 import type { ClientTile } from '../http/views.ts';
@@ -63,6 +64,7 @@ export function accountPagesRoutes(dependencies: AccountPagesDependencies): Rout
   };
   return Router().use(
     confirmRoutes(pages),
+    passkeyRoutes(pages),
     accountRoutes(pages),
     accountSessionsRoutes(pages),
     appsRoutes(pages),

@@ -72,7 +72,7 @@ export function browserSessions(
         throw new HttpError(401, 'login_required', 'You were signed out just now. Sign in again.');
       }
       if (session.accountId && session.accountId !== login.accountId) {
-        await leaveSession(db, session.uid, session.accountId);
+        await leaveSession(db, session.uid, session.accountId, source);
         session.authorizations = undefined as never;
         session.state = undefined as never;
       }

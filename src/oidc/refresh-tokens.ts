@@ -8,6 +8,7 @@ import { record } from '../audit/record.ts';
 import type { Database } from '../db/database.ts';
 import { deleteGrants, storedId } from './artifacts.ts';
 import { requestSource } from './request-source.ts';
+import { endReusedCode } from './reused-codes.ts';
 
 const day = 24 * 60 * 60;
 
@@ -76,6 +77,7 @@ export function revokeGrantPolicy(dependencies: ReuseDependencies) {
   return async (ctx: KoaContextWithOIDC): Promise<boolean> => {
     const { RefreshToken: token, AccessToken: accessToken } = ctx.oidc.entities;
     if (isRefreshing(ctx) && token?.consumed) await endReusedFamily(dependencies, token, requestSource(ctx));
+    await endReusedCode(dependencies.db, ctx);
     return !(ctx.oidc.route === 'revocation' && accessToken);
   };
 }

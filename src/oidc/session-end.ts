@@ -85,18 +85,23 @@ export function endOtherSessions(db: Database, accountId: string, uid: string, s
 }
 
 /** Makes a session nobody's, so that somebody else can sign in to it: what its account held there ends. */
-export function leaveSession(db: Database, uid: string, accountId: string): Promise<Ended> {
+export function leaveSession(db: Database, uid: string, accountId: string, source: AuditSource): Promise<Ended> {
   const loginTs = Math.floor(Date.now() / 1000);
-  return settle(
-    db,
-    sql`update ${oidcSessions} session
+  return db.transaction(async (tx) => {
+    const ended = await settle(
+      tx,
+      sql`update ${oidcSessions} session
         set account_id = null, login_ts = greatest(session.login_ts, ${loginTs}),
           payload = session.payload - '{accountId,authorizations,state,acr,amr,loginTs}'::text[]
         from (select uid, account_id, payload from ${oidcSessions}
               where uid = ${uid} and account_id = ${accountId} and ended_at is null for update) before
         where session.uid = before.uid
         returning before.account_id, before.payload -> 'authorizations' as authorizations`,
-  );
+    );
+    const details = { logouts: ended.logouts, reason: 'another person signed in' };
+    if (ended.sessions > 0) await record(tx, { event: 'session.ended', accountId, sessionUid: uid, source, details });
+    return ended;
+  });
 }
 
 /** Ends a session for one client: the person signed out there and stays signed in here. */

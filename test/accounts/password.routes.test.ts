@@ -41,7 +41,7 @@ describe('the page', () => {
     expect(inputOf('new_password')).toContain(
       'autocomplete="new-password" minlength="8" passwordrules="minlength: 8;"',
     );
-    expect(text).toContain('<a href="/account/password" aria-current="page">Password</a>');
+    expect(text).toContain('<a href="/account/security" aria-current="page">Sign-in</a>');
   });
 
   test('changes the password and says so', async () => {

@@ -157,13 +157,12 @@ describe('registration where addresses are proven first', () => {
     expect(await accountsWith(email)).toHaveLength(1);
   });
 
-  test('eight registrations of one address make one account, with the password of the link that won', async () => {
+  test('four registrations of one address make one account, with the password of the link that won', async () => {
     const email = `cleo-${ada.email}`;
-    const secrets = Array.from({ length: 8 }, (_, index) => `tram window salt ${index}`);
-    const people = browsers();
-    await Promise.all(people.map((person, index) => register(person, email, secrets[index])));
+    const secrets = Array.from({ length: 4 }, (_, index) => `tram window salt ${index}`);
+    await Promise.all(browsers(4).map((person, index) => register(person, email, secrets[index])));
     const mails = (await readMails(app, email)).filter(({ template }) => template === 'register');
-    expect(mails).toHaveLength(8);
+    expect(mails).toHaveLength(4);
     // Each link in whichever browser: its own password goes with it.
     const tries = mails.flatMap(({ links: [link = ''] }) =>
       secrets.map((secret) => ({ token: tokenOf(link), secret })),
@@ -220,16 +219,10 @@ describe('a second factor (SECURITY 54)', () => {
 
   test('one step of one sign-in is finished once, with codes that are all good', async () => {
     const { recoveryCodes: codes } = await turnOnTwoStep(app, home);
-    const [person] = (await afterPassword(browsers(1))) as [Person];
-    const cookies = [...person.jar].map(([key, { value }]) => `${key.split(' ')[0]}=${value}`).join('; ');
-    const people = browsers().map((each) => ({
-      ...each,
-      request: (url: string, init: RequestInit = {}) =>
-        each.request(url, { ...init, headers: { ...(init.headers as object), cookie: cookies } }),
-    }));
-    const statuses = await atOnce('/auth/second-factor', people as Person[], (index) => ({ code: codes[index] }));
-    expect(statuses).toEqual(one(200, 401));
-    expect(await signedIn(browsers(0).concat(people.map(({ jar }) => withJar(jar))))).toBe(1);
+    const [{ jar }] = (await afterPassword([browser()])) as [Person];
+    const people = browsers().map((person) => withJar(person, jar));
+    expect(await atOnce('/auth/second-factor', people, (index) => ({ code: codes[index] }))).toEqual(one(200, 401));
+    expect(await signedIn(people)).toBe(1);
   });
 
   test('turned on eight times at once it has one app and ten codes, those of one answer', async () => {
@@ -295,14 +288,12 @@ describe('a sign-in and the end of what it rests on', () => {
     const statuses = await atOnce('/auth/change-password', people, (index) => ({ password: secrets[index] }));
     expect(statuses).toEqual(one(200, 401));
     expect(await signedIn(people)).toBe(1);
-    const works = await Promise.all(secrets.map((secret) => statusOf(logIn(browser(), secret))));
-    expect(works.filter((status) => status === 200)).toHaveLength(1);
+    expect(await eventsOf('password.changed')).toBe(1);
   });
 });
 
-/** Another browser with the cookies of one. */
-function withJar(jar: Person['jar']): Person {
-  const person = browser();
+/** A browser with the cookies of another. */
+function withJar(person: Person, jar: Person['jar']): Person {
   for (const [key, cookie] of jar) person.jar.set(key, cookie);
   return person;
 }

@@ -3,6 +3,7 @@ import { decodeJwt } from 'jose';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { advance, authorizationUrl, issueCode, redeem } from '../security/protocol.ts';
 import { startApp, type TestApp } from '../support/app.ts';
+import { pollOnce, registerDevice, startDevice } from '../support/device.ts';
 import { createPerson, type Page, type Person, readText } from '../support/person.ts';
 import { allow, type Registration, registerAccount, registerClient, signIn } from '../support/relying-party.ts';
 import {
@@ -191,6 +192,19 @@ describe('a client that requires a second factor', () => {
     const left = await browser.open(abort, { method: 'POST', body: new URLSearchParams() });
     expect(left.left?.searchParams.get('error')).toBe('access_denied');
     expect(await idToken({}, client, account)).toMatchObject({ acr: pwd });
+  });
+
+  test('gets it on a device, too', async () => {
+    const device = await registerDevice(app, { require_second_factor: true });
+    const shown = await startDevice(app, device);
+    const confirm = await browser.open(shown.verification_uri_complete);
+    const page = await browser.submit(confirm, 'device-confirm', {}, 'device-approve');
+    expect(at(page)).toBe('/second-factor');
+    const next = await browser.submit(page, 'second-factor', { code: await ada.code() });
+    const done = next.html.includes('id="consent"') ? await allow(browser, next) : next;
+    expect(readText(done.html)).toContain('Your device is connected');
+    const { id_token } = (await pollOnce(app, device, shown)) as unknown as { id_token: string };
+    expect(decodeJwt(id_token)).toMatchObject({ acr: mfa, amr: ['pwd', 'otp', 'mfa'] });
   });
 
   test('is a matter of its metadata: registration may set it, and only to true or false', async () => {

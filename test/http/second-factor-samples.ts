@@ -35,7 +35,6 @@ export function secondFactorSamples(write: (text: string) => string, { path, cli
     {
       name: 'second-factor',
       title: 'Use your passkey',
-      quiet: true,
       data: { ...step, asks: 'passkey', passkey: { options: path }, otherUrl: undefined, cancel: { action: path } },
     },
     { name: 'few-recovery-codes', title: 'You’re signed in', data: { left: 1, continueUrl: path, renewUrl: path } },
@@ -59,13 +58,14 @@ export function secondFactorSamples(write: (text: string) => string, { path, cli
         browsers: [
           {
             device: write('Firefox on Linux'),
+            kind: 'computer',
             address: write('192.0.2.1'),
             since: at,
             until: at,
             own: true,
             forgetUrl: path,
           },
-          { device: write('Safari on iPhone'), since: at, until: at, own: false, forgetUrl: path },
+          { device: write('Safari on iPhone'), kind: 'phone', since: at, until: at, own: false, forgetUrl: path },
         ],
       },
     },

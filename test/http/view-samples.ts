@@ -3,6 +3,7 @@ import type { ClientTile, Pages } from '../../src/http/views.ts';
 import { accountSamples } from './account-samples.ts';
 import { mailSamples } from './mail-samples.ts';
 import { passkeySamples } from './passkey-samples.ts';
+import { passwordSamples } from './password-samples.ts';
 import { secondFactorSamples } from './second-factor-samples.ts';
 
 /** What people, clients and operators may have written into a page. */
@@ -162,6 +163,7 @@ export function samples(write: (text: string) => string): Sample[] {
     ...secondFactorSamples(write, { path, client, hidden, fix }),
     ...accountSamples(write, { path, app, hidden, fix }),
     ...passkeySamples(write, { path, fix }),
+    ...passwordSamples(write, { path, client, hidden, fix }),
     { name: 'profile', title: 'Your profile', data: { fields: profile(right), notice: write('Saved.') } },
     { name: 'profile', title: 'Problem: Your profile', data: { fields: profile(wrong), problem: fix(...claims) } },
     { name: 'password', title: 'Your password', data: { email: right.value, current: {}, wanted: {} } },

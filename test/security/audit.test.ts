@@ -15,7 +15,16 @@ import {
   registerClient,
   signIn,
 } from '../support/relying-party.ts';
-import { authorizationUrl, issueTokens, refresh, type SignedIn, signedInPerson } from './protocol.ts';
+import {
+  authorizationUrl,
+  issueCode,
+  issueTokens,
+  redeem,
+  refresh,
+  type SignedIn,
+  signedInPerson,
+  userinfoStatus,
+} from './protocol.ts';
 
 let app: TestApp;
 let client: Registration;
@@ -135,6 +144,38 @@ describe('signing in and out', () => {
     expect(JSON.stringify(events).toLowerCase()).not.toContain('moreno.example');
     expect(JSON.stringify(events)).not.toContain('tram window');
   });
+});
+
+test('a code that comes again is in the log once, and with it goes all that came of it (SECURITY 11)', async () => {
+  const issued = await issueCode(app, client, ada, { scope: 'openid profile offline_access', prompt: 'consent' });
+  const { body } = await redeem(app, client, issued);
+  const before = (await recorded()).length;
+  const replays = await Promise.all(Array.from({ length: 8 }, () => redeem(app, client, issued)));
+  expect(replays.map(({ status }) => status)).toEqual(Array(8).fill(400));
+  expect((await recorded()).slice(before)).toMatchObject([
+    {
+      event: 'code.reused',
+      outcome: 'failure',
+      account_id: ada.account.sub,
+      client_id: client.client_id,
+      request_id: expect.stringMatching(/^req_/),
+      details: { grant_type: 'authorization_code' },
+    },
+  ]);
+  expect(await userinfoStatus(app, String(body.access_token))).toBe(401);
+});
+
+test('whoever signs in where another was signed in ends that session', async () => {
+  const eve = await registerAccount(app);
+  await signIn(ada.person, await ada.person.open(authorizationUrl(app, client, { prompt: 'login' })), eve);
+  expect(await recorded()).toMatchObject(
+    [
+      ['account.registered', eve.sub],
+      ['login.succeeded', eve.sub],
+      ['session.ended', ada.account.sub],
+      ['login.succeeded', eve.sub],
+    ].map(([event, account_id]) => ({ event, account_id })),
+  );
 });
 
 test('a change of the profile names the fields and not what is in them; without a change there is no event', async () => {

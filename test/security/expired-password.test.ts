@@ -6,6 +6,7 @@ import { startApp, type TestApp } from '../support/app.ts';
 import { readMail } from '../support/mailbox.ts';
 import { createPerson, type Page, type Person, readText } from '../support/person.ts';
 import { discover, password, registerAccount, registerClient, signIn } from '../support/relying-party.ts';
+import { atSecondStep, twoStepPerson } from '../support/two-step-person.ts';
 
 const next = 'kestrel over tidewater';
 
@@ -95,6 +96,20 @@ describe('the step', () => {
       expect(readText(stolen.html)).toContain('Sign in again.');
     }
     expect(await signInStatus(next)).toBe(401);
+  });
+
+  test('comes after the second factor, never before or instead', async () => {
+    const two = await twoStepPerson(app);
+    await app.database.db.update(users).set({ passwordExpiredAt: new Date() }).where(eq(users.id, two.account.sub));
+    const { person, page } = await atSecondStep(app, two.account);
+    expect(new URL(page.url).pathname).toBe('/auth/second-factor');
+    expect((await send(person, '/auth/change-password', { password: next })).status).toBe(401);
+    const again = await atSecondStep(app, two.account);
+    const code = { code: await two.code() };
+    const step = await again.person.submit(again.page, 'second-factor', code, 'second-factor-submit');
+    expect([new URL(step.url).pathname, await isSignedIn(again.person)]).toEqual(['/auth/change-password', false]);
+    await again.person.submit(step, 'new-password', { password: next });
+    expect(await isSignedIn(again.person)).toBe(true);
   });
 
   test('is none for an account whose password is good', async () => {

@@ -1,4 +1,5 @@
 /** Every page, whoever renders it and whatever went wrong: the same headers, and nothing from anywhere else. */
+import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startApp, type TestApp } from '../support/app.ts';
 import { type Device, registerDevice, startDevice } from '../support/device.ts';
@@ -13,6 +14,7 @@ import {
   registerClient,
   signIn,
 } from '../support/relying-party.ts';
+import { atSecondStep, twoStepPerson } from '../support/two-step-person.ts';
 
 let app: TestApp;
 let rp: RelyingParty;
@@ -57,6 +59,21 @@ async function verificationLink(): Promise<string> {
   return readLink(app, (await registerAccount(app)).email, 'verify-email');
 }
 
+async function resetLink(): Promise<string> {
+  const { email } = await registerAccount(app);
+  await stranger().open('/auth/forgot-password', form({ email }));
+  return readLink(app, email, 'reset-password');
+}
+
+async function emailLink(): Promise<string> {
+  const bob = await registerAccount(app);
+  const who = stranger();
+  await signIn(who, await who.open('/auth/login'), bob);
+  const email = `new.${bob.email}`;
+  await who.open('/account/email', form({ email, password: bob.password }));
+  return readLink(app, email, 'change-email-new');
+}
+
 async function confirmAddress(who: Person): Promise<Page> {
   return who.submit(await who.open(await verificationLink()), 'verify-email', {}, 'verify-email-submit');
 }
@@ -72,6 +89,15 @@ const pages: [string, number, () => Promise<Page>][] = [
   ['verify: page', 200, () => verificationLink().then((link) => stranger().open(link))],
   ['verify: ended', 400, () => stranger().open('/auth/verify-email?token=x')],
   ['verify: confirmed', 200, () => confirmAddress(stranger())],
+  ['forgot', 200, () => stranger().open('/auth/forgot-password')],
+  ['forgot, malformed', 422, () => stranger().open('/auth/forgot-password', form({ email: 'x' }))],
+  ['forgot, answered', 200, () => stranger().open('/auth/forgot-password', form({ email: 'x@moreno.example' }))],
+  ['reset', 200, () => resetLink().then((link) => stranger().open(link))],
+  ['reset: ended', 400, () => stranger().open('/auth/reset-password?token=x')],
+  ['email', 200, () => person.open('/account/email')],
+  ['email, refused', 422, () => person.open('/account/email', form({}))],
+  ['email: question', 200, () => emailLink().then((link) => stranger().open(link))],
+  ['email: ended', 400, () => stranger().open('/auth/change-email?token=x')],
   ['outbox', 200, () => stranger().open('/dev/outbox')],
   ['account', 200, () => person.open('/account')],
   ['passkeys', 200, () => person.open('/account/passkeys')],
@@ -92,6 +118,19 @@ const pages: [string, number, () => Promise<Page>][] = [
   ],
   ['password', 200, () => person.open('/account/password')],
   ['password, refused', 422, () => person.open('/account/password', form({}))],
+  ['two-step sign-in', 200, () => person.open('/account/two-step')],
+  ['two-step set-up', 200, () => person.open('/account/two-step/set-up')],
+  ['two-step set-up, malformed', 422, () => person.open('/account/two-step/set-up', form({ set_up: 'x', code: '1' }))],
+  ['second factor', 200, () => secondStep().then(({ page }) => page)],
+  [
+    'second factor, refused',
+    422,
+    () => secondStep().then((at) => at.person.submit(at.page, 'second-factor', { code: '1' })),
+  ],
+  ['second factor, out of order', 200, () => stranger().open('/auth/second-factor')],
+  ['recovery codes', 200, () => renewedCodes()],
+  ['few recovery codes', 200, () => fewCodes()],
+  ['interaction: second factor needed', 200, () => interaction(person, '', { claims: essentialMfa })],
   ['interaction: sign-in', 200, () => interaction(stranger())],
   ['interaction: register', 200, () => interaction(stranger(), '/register')],
   ['interaction: consent', 200, () => interaction(person, '', { prompt: 'consent' })],
@@ -133,6 +172,29 @@ async function oldSignIn(): Promise<Person> {
   await signIn(who, await who.open('/auth/login'), bob);
   await ageSignIns(app, bob, 11);
   return who;
+}
+
+const essentialMfa = JSON.stringify({ id_token: { acr: { essential: true, value: 'urn:latchkey:acr:mfa' } } });
+
+async function secondStep() {
+  return atSecondStep(app, (await twoStepPerson(app)).account);
+}
+
+async function renewedCodes(): Promise<Page> {
+  return (await twoStepPerson(app)).person.open('/account/two-step/recovery-codes', form({}));
+}
+
+/** Three are left, whichever. */
+async function fewCodes(): Promise<Page> {
+  const { account, recoveryCodes } = await twoStepPerson(app);
+  await app.database.db.execute(sql`update recovery_codes set used_at = now() where code_hash in
+    (select code_hash from recovery_codes where account_id = ${account.sub} limit 7)`);
+  const { person: visitor, page: first } = await atSecondStep(app, account);
+  let page = first;
+  for (const code of recoveryCodes) {
+    if (page.html.includes('id="second-factor"')) page = await visitor.submit(page, 'second-factor', { code });
+  }
+  return page;
 }
 
 async function allowed(page: Page): Promise<Page> {

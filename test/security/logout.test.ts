@@ -62,7 +62,7 @@ describe('signing out everywhere (SECURITY 21, 33, 35)', () => {
     // So much outlives an ordinary sign-out.
     expect(await userinfoStatus(app, offlineThere.access_token)).toBe(200);
     const third = await elsewhere();
-    const page = await ada.person.submit(await ada.person.open('/account'), 'sign-out', {}, 'sign-out-submit');
+    const page = await ada.person.submit(await ada.person.open('/account/sessions'), 'sign-out', {}, 'sign-out-submit');
     expect(page.url).toBe(`${app.origin}/`);
     expect([await isSignedIn(ada.person), await isSignedIn(third.person)]).toEqual([false, false]);
     expect(ada.person.jar.has('latchkey_session /')).toBe(false);
@@ -161,8 +161,8 @@ describe('a request that is under way when the end comes (SECURITY 21, 33)', () 
     const thief = createPerson(app.origin);
     const body = new URLSearchParams({ email: ada.account.email, password });
     const answer = await meanwhile(change, () => thief.request('/auth/login', { method: 'POST', body }));
-    expect(answer.status).toBe(401);
-    expect(readText(await answer.text())).toContain('This account changed just now.');
+    expect(answer.status).toBe(422);
+    expect(readText(await answer.text())).toContain('the account changed meanwhile');
     expect(thief.jar.has('latchkey_session /')).toBe(false);
     const { rows } = await app.database.db.execute(
       sql`select uid from oidc_sessions where account_id = ${ada.account.sub} and ended_at is null`,
@@ -176,7 +176,7 @@ describe('a request that is under way when the end comes (SECURITY 21, 33)', () 
     const person = createPerson(app.origin);
     const page = await person.open(authorizationUrl(app, client));
     const after = await meanwhile(change, () => signIn(person, page, ada.account));
-    expect([after.status, after.left]).toEqual([401, undefined]);
+    expect([after.status, after.left]).toEqual([422, undefined]);
     expect(person.jar.has('latchkey_session /')).toBe(false);
   });
 });

@@ -9,6 +9,7 @@ import {
   addPasskey,
   ask,
   isSignedIn,
+  stranger as personAt,
   personWithPasskey,
   send,
   signedInPerson,
@@ -22,12 +23,12 @@ let app: TestApp;
 let ada: { account: Account; person: Person; passkey: SoftPasskey };
 
 beforeAll(async () => {
-  app = await startApp({ named: true });
+  app = await startApp({ named: true, env: { TRUST_PROXY: '1' } });
   ada = await personWithPasskey(app);
 });
 afterAll(() => app.close());
 
-const stranger = () => createPerson(app.origin);
+const stranger = () => personAt(app);
 const refusal = { error: 'invalid_credentials', error_description: 'That passkey did not work here.' };
 
 async function failuresOf(accountId: string): Promise<unknown[]> {

@@ -14,6 +14,7 @@ import {
   registerClient,
   signIn,
 } from '../support/relying-party.ts';
+import { atSecondStep, twoStepPerson } from '../support/two-step-person.ts';
 import { issueTokens, refresh, type SignedIn, signedInPerson, userinfoStatus } from './protocol.ts';
 
 const next = 'kestrel over tidewater';
@@ -136,6 +137,23 @@ describe('a new password by a link (SECURITY 53)', () => {
     expect(await isSignedIn(ada.person)).toBe(false);
     expect(await userinfoStatus(app, offline.access_token)).toBe(401);
     expect((await refresh(app, client, offline.refresh_token)).status).toBe(400);
+  });
+
+  test('does not spare the second factor, and remembered browsers are forgotten', async () => {
+    const two = await twoStepPerson(app);
+    const { email } = two.account;
+    const trusted = await atSecondStep(app, two.account);
+    const fields = { code: await two.code(), remember: '1' };
+    await trusted.person.submit(trusted.page, 'second-factor', fields, 'second-factor-submit');
+    expect(await isSignedIn(trusted.person)).toBe(true);
+    await ask(email);
+    const page = await trusted.person.open(await readLink(app, email, 'reset-password'));
+    const login = await trusted.person.submit(page, 'new-password', { password: next });
+    const step = await signIn(trusted.person, login, { email, password: next });
+    expect(new URL(step.url).pathname).toBe('/auth/second-factor');
+    expect(await isSignedIn(trusted.person)).toBe(false);
+    await trusted.person.submit(step, 'second-factor', { code: await two.code() }, 'second-factor-submit');
+    expect(await isSignedIn(trusted.person)).toBe(true);
   });
 
   test('keeps the rules for passwords, and a refused one leaves the link good', async () => {

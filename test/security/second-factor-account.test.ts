@@ -1,8 +1,10 @@
 /** Two-step sign-in as its owner sets it up: remembered browsers, recovery codes, turning it off, and what is stored. */
+import { tmpdir } from 'node:os';
 import { eq, sql } from 'drizzle-orm';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { rememberedDevices, totpSecrets, users } from '../../src/db/schema.ts';
 import { startApp, type TestApp } from '../support/app.ts';
+import { runCommandLine } from '../support/command-line.ts';
 import { readMail } from '../support/mailbox.ts';
 import { createPerson, type Person, readText } from '../support/person.ts';
 import { registerAccount, signIn } from '../support/relying-party.ts';
@@ -139,6 +141,17 @@ describe('setting up and turning off', () => {
       sql`select 1 from recovery_codes where account_id = ${eve.account.sub}`,
     );
     expect(rows).toEqual([]);
+  });
+
+  test('are the operator’s to end, for who has neither phone nor codes', async () => {
+    const eve = await twoStepPerson(app);
+    const machine = { env: { DATABASE_URL: app.databaseUrl, ...app.env }, folder: tmpdir() };
+    const off = () => runCommandLine(machine, ['accounts', 'two-step-off', eve.account.email, '--json']);
+    const done = await off();
+    expect([done.code, JSON.parse(done.stdout)]).toEqual([0, { sub: eve.account.sub, two_step: false }]);
+    expect((await readMail(app, eve.account.email)).subject).toBe('Two-step sign-in is off');
+    expect(await isSignedIn((await secondStep(eve)).person)).toBe(true);
+    expect((await off()).code).toBe(1);
   });
 
   test('need a right code, and the key of one account sets up no other', async () => {

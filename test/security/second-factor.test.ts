@@ -227,7 +227,7 @@ describe('recovery codes', () => {
 describe('the way between the steps', () => {
   const expectStart = async (person: Person) => {
     const page = await person.open('/auth/second-factor');
-    expect(readText(page.html)).toContain('Sign in again. That step took too long, or began in another browser.');
+    expect(readText(page.html)).toContain('Sign in again. That step took too long, or began in another browser');
     expect(page.html).toContain('id="login"');
     const answer = await sendJson(person, '/auth/second-factor', { code: await ada.code() });
     expect([answer.status, await answer.json()]).toEqual([401, expect.objectContaining({ error: 'login_required' })]);
