@@ -11,6 +11,8 @@ export type Confirmation =
   | Exclude<Authentication, { outcome: 'authenticated' }>
   | Exclude<PasskeyOutcome, { outcome: 'authenticated' }>
   | { outcome: 'code-rejected' }
+  /** A password where two-step verification is on. */
+  | { outcome: 'code-needed' }
   | { outcome: 'invalid'; issues: readonly Issue[] };
 
 type Place = {
@@ -18,8 +20,6 @@ type Place = {
   methods: Pick<SignInMethods, 'password' | 'twoStepSince' | 'passkeys'>;
   returnTo: string | undefined;
   unsent: boolean;
-  /** A code instead of the password, where the account has both. */
-  wantsCode: boolean;
 };
 
 /** The page that asks a signed-in person for the password, a code or a passkey again, with the words for what went wrong. */
@@ -34,6 +34,8 @@ export function confirmPage(place: Place, problem?: Confirmation): { status: 200
     case 'suspended':
     case 'rejected':
       return withIssues(data, [{ path: 'password', message: 'That’s not your password. Try again.' }]);
+    case 'code-needed':
+      return withIssues(data, [{ path: 'code', message: 'Enter a code.' }]);
     case 'code-rejected':
       return withIssues(data, [
         { path: 'code', message: 'That code didn’t work. Enter the newest one your app shows.' },
@@ -45,16 +47,13 @@ export function confirmPage(place: Place, problem?: Confirmation): { status: 200
   }
 }
 
-function emptyPage({ email, methods, returnTo, unsent, wantsCode }: Place): Pages['confirm'] {
+function emptyPage({ email, methods, returnTo, unsent }: Place): Pages['confirm'] {
   const hidden = { ...(returnTo !== undefined && { return_to: returnTo }), ...(unsent && { unsent: 'yes' }) };
-  const code = methods.twoStepSince !== undefined;
-  const asks = code && (wantsCode || !methods.password) ? 'code' : methods.password ? 'password' : undefined;
-  const other = new URLSearchParams({ ...hidden, ...(asks === 'password' && { with: 'code' }) });
+  const asks = methods.twoStepSince !== undefined ? 'code' : methods.password ? 'password' : undefined;
   return {
     action: '/auth/confirm',
     email,
     asks,
-    ...(code && methods.password && { otherUrl: `/auth/confirm?${other}` }),
     passkey: methods.passkeys > 0,
     unsent,
     hidden,

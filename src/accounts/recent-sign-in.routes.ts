@@ -93,6 +93,8 @@ export function confirmRoutes(dependencies: ConfirmDependencies): Router {
       if (judged.outcome === 'verified') return { outcome: 'confirmed', amr: judged.amr };
       return judged.outcome === 'rejected' ? { outcome: 'code-rejected' } : judged;
     }
+    // Whoever took over a session and knows the password must not get to turn two-step verification off with these two.
+    if ((await findSignInMethods(db, id)).twoStepSince) return { outcome: 'code-needed' };
     const judged = await authenticate({ email, password: form.data.password, address: req.ip, knownDevice, source });
     if (judged.outcome !== 'authenticated') return judged;
     // The address may have become somebody else's since the account was read.
@@ -109,8 +111,7 @@ export function confirmRoutes(dependencies: ConfirmDependencies): Router {
     const { id, email } = signedIn(res);
     const found = await findSignInMethods(db, id);
     const methods = { ...found, passkeys: passkeys.available ? found.passkeys : 0 };
-    const wantsCode = (req.body?.code ?? req.query.with) !== undefined;
-    const place = { email, methods, returnTo: returnToOf(req), unsent: isUnsent(req), wantsCode };
+    const place = { email, methods, returnTo: returnToOf(req), unsent: isUnsent(req) };
     const { status, data } = confirmPage(place, problem);
     await pages.page(res, 'confirm', data, { status });
   }
@@ -143,6 +144,12 @@ function confirmError(outcome: Confirmation): HttpError {
     case 'suspended':
     case 'rejected':
       return new HttpError(401, 'invalid_credentials', 'That is not the password of this account.');
+    case 'code-needed':
+      return new HttpError(
+        401,
+        'second_factor_required',
+        'Confirm with a code: this account has two-step verification.',
+      );
     case 'code-rejected':
       return new HttpError(401, 'invalid_code', 'That did not work. Send the newest code.');
     case 'passkey-rejected':

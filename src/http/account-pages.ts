@@ -70,8 +70,6 @@ export type AccountPages = {
     email: string;
     asks: 'password' | 'code' | undefined;
     wrong?: string | undefined;
-    /** Where the other one of the two is asked for. */
-    otherUrl?: string | undefined;
     passkey: boolean;
     /** A form was sent and has to be sent again. */
     unsent: boolean;

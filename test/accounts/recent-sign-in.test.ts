@@ -130,13 +130,14 @@ describe('after ten minutes', () => {
   });
 });
 
-test('a code of the authenticator app will do, once', async () => {
+test('where two-step verification is on a code is asked for, once, and the password will not do', async () => {
   const person = await signedIn();
   const { code } = await turnOnTwoStep(app, person);
   pass(11);
   const asked = await person.open('/account/deletion');
-  const link = /href="(\/auth\/confirm\?[^"]*with=code)"/.exec(asked.html)?.[1]?.replaceAll('&amp;', '&') ?? '';
-  const page = await person.open(link);
+  expect((await person.request('/auth/confirm', form({ password }))).status).toBe(422);
+  expect((await person.open('/account/deletion')).html).toContain('id="confirm"');
+  const page = asked;
   expect(page.html).toMatch(/id="code"[^>]*autocomplete="one-time-code"/);
   const wrong = await person.submit(page, 'confirm', { code: '000000' }, 'confirm-submit');
   expect([wrong.status, wrong.html.includes('id="code"'), wrong.html.includes('id="password"')]).toEqual([

@@ -109,8 +109,8 @@ export function accountSamples(write: (text: string) => string, { path, app, hid
     {
       name: 'confirm',
       title: 'Problem: Confirm it’s you',
-      data: { ...confirm, wrong: write('No.'), otherUrl: path, unsent: false, problem: fix('password') },
+      data: { ...confirm, wrong: write('No.'), unsent: false, problem: fix('password') },
     },
-    { name: 'confirm', title: 'Confirm it’s you', data: { ...confirm, asks: 'code', otherUrl: path, unsent: false } },
+    { name: 'confirm', title: 'Confirm it’s you', data: { ...confirm, asks: 'code', unsent: false } },
   ];
 }
