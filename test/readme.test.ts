@@ -1,5 +1,5 @@
 /** What the README prints must work as printed, against a fresh server. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { startAppForTest } from './support/app.ts';
@@ -38,7 +38,12 @@ test('the printed calls make an account and a client, and the client signs that 
 });
 
 test('every link and picture of the documentation leads somewhere', () => {
-  const pages = ['README.md', 'docs/clients.md', 'docs/sign-in.md', 'docs/running.md', 'docs/architecture.md'];
+  const pages = [
+    'README.md',
+    ...readdirSync(join(root, 'docs'))
+      .filter((name) => name.endsWith('.md'))
+      .map((name) => `docs/${name}`),
+  ];
   const broken = pages.flatMap((page) => {
     const text = readFileSync(join(root, page), 'utf8');
     const links = [...text.matchAll(/\]\(([^)#]+)[^)]*\)|src="([^"]+)"/g)].map((match) => match[1] ?? match[2] ?? '');

@@ -50,12 +50,19 @@ export function createDocumentClients(dependencies: DocumentClientsDependencies)
 
   /** Requests that come while the same document is being fetched wait for it. */
   async function fetchFirst(clientId: string, source: AuditSource): Promise<Client> {
-    await countFetch(db, source);
     const earlier = underWay.get(clientId);
     if (earlier) return earlier;
-    const loading = load(clientId, source).finally(() => underWay.delete(clientId));
+    const loading = loadFirst(clientId, source).finally(() => underWay.delete(clientId));
     underWay.set(clientId, loading);
     return loading;
+  }
+
+  async function loadFirst(clientId: string, source: AuditSource): Promise<Client> {
+    // It may have come since this request looked.
+    const known = await findClient(db, clientId);
+    if (known && isUsable(known)) return known;
+    await countFetch(db, source);
+    return load(clientId, source);
   }
 
   async function load(clientId: string, source: AuditSource): Promise<Client> {

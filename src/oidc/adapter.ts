@@ -24,6 +24,7 @@ import { deviceCodeStore } from './device-codes.ts';
 import { findInteraction, finishInteraction, upsertInteraction } from './interaction-store.ts';
 import { markOutage } from './outage.ts';
 import { leewayFor } from './refresh-tokens.ts';
+import { PresentedBefore } from './replay-detection.ts';
 import { requestSource } from './request-source.ts';
 import { endSession } from './session-end.ts';
 import { findSession, findSessionByUid, retireSessionId, sessionEnded, upsertSession } from './session-store.ts';
@@ -79,8 +80,7 @@ function artifactStore(model: string, { db, encryption, refreshTokenLeewaySecond
       }
       if (model !== 'ReplayDetection') return upsertArtifact(db, encryption, artifact);
       // The library looks first and stores then; of two at once only one may store (SECURITY 42, 43).
-      if (!(await insertArtifact(db, encryption, artifact)))
-        throw new errors.InvalidRequest('this was presented before');
+      if (!(await insertArtifact(db, encryption, artifact))) throw new PresentedBefore();
     },
     find: (id) => findArtifact(db, model, id, leeway()),
     async consume(id) {

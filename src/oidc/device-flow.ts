@@ -9,10 +9,10 @@ import { addressKey } from '../http/rate-limit.ts';
 import { claimTurn } from '../http/throttle.ts';
 import { longCookie } from './cookies.ts';
 import { type Decision, decisionOf, findDecision } from './device-codes.ts';
-import { type AskedApi, askedApis } from './interactions.ts';
 import { markOutage } from './outage.ts';
 import type { LibraryPages, RequestFacts } from './pages.ts';
 import { sessionTtl } from './policy.ts';
+import { type AskedApi, askedApis } from './resource-servers.ts';
 import { supportedScopes } from './scopes.ts';
 import { addressOf, asShown, readUserCode, TooManyCodes } from './user-codes.ts';
 

@@ -1,7 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { isDeepStrictEqual } from 'node:util';
 import type { Interaction } from 'oidc-provider';
-import { findAccess } from '../apis/client-access.ts';
 import type { AuditSource } from '../audit/events.ts';
 import { record } from '../audit/record.ts';
 import type { Database } from '../db/database.ts';
@@ -14,6 +13,7 @@ import { applyConsent, grantIdOf } from './grants.ts';
 import { findPastInteraction, type PastInteraction, signedInWith } from './interaction-store.ts';
 import type { ProviderHandle } from './provider.ts';
 import { requestSource } from './request-source.ts';
+import { type AskedApi, askedApis } from './resource-servers.ts';
 import { requestedClaims, scopeClaims, supportedScopes } from './scopes.ts';
 
 /** A question to the person in this browser that is still open. */
@@ -40,9 +40,6 @@ export type PendingInteraction = {
   grantConsent(granted: Granted): Promise<string>;
   deny(): Promise<string>;
 };
-
-/** `scopes`: name → what it means, in the operator's words. */
-export type AskedApi = { identifier: string; name: string; scopes: Record<string, string> };
 
 /** What of it a person allowed, details by their place; anything that was not asked for is passed over. */
 export type Granted = {
@@ -184,21 +181,6 @@ async function pendingInteraction(
       return finish({ error: 'access_denied', error_description: 'The person did not allow it.' });
     },
   };
-}
-
-/** RFC 8707: the APIs that a request names, each with those of the request's scopes that this client may ask for there. */
-export async function askedApis(
-  db: Database,
-  clientId: string,
-  { resource, scope = '' }: { resource?: string | string[] | undefined; scope?: string | undefined },
-): Promise<AskedApi[]> {
-  const names = scope.split(' ');
-  const access = await findAccess(db, clientId, [resource ?? []].flat(), { forPerson: true });
-  return access.map(({ identifier, name, scopes }) => ({
-    identifier,
-    name,
-    scopes: Object.fromEntries(Object.entries(scopes).filter(([one]) => names.includes(one))),
-  }));
 }
 
 /** Another tab may have been answered meanwhile: whoever writes last must write what was said in both. */

@@ -50,7 +50,7 @@ export function clientAuthMethods(mtls: MutualTls | undefined): ClientAuthMethod
 }
 
 /** The endpoints that a client calls itself, by their names in the metadata, below the issuer. */
-export const aliasedEndpoints = {
+const aliasedEndpoints = {
   token_endpoint: '/token',
   revocation_endpoint: '/revocation',
   introspection_endpoint: '/introspection',

@@ -18,6 +18,7 @@ import { answerAboutJwt } from './introspection.ts';
 import { markOutage } from './outage.ts';
 import { cachePublicMetadata } from './public-metadata.ts';
 import { keepReusedTokenForItsRecord } from './refresh-tokens.ts';
+import { tellReplaysAlike } from './replay-detection.ts';
 import { registerTokenExchange } from './token-exchange.ts';
 import { limitUserCodes } from './user-codes.ts';
 
@@ -90,6 +91,7 @@ function build(dependencies: ProviderDependencies, keys: SigningKey[], types: Au
   keepOldSessionIdUntilNewIsStored(provider);
   keepLogoutTokensForDelivery(provider);
   keepReusedTokenForItsRecord(provider);
+  tellReplaysAlike(provider);
   limitUserCodes(provider, dependencies.db);
   listenToEvents(provider, dependencies.noteEvent);
   noteFirstToken(provider, dependencies.clients, dependencies.noteEvent);

@@ -156,6 +156,24 @@ export function requireResource({ resource }: Record<string, unknown>): void {
   if (Array.isArray(resource) && resource.length === 0) throw unknownResource();
 }
 
+/** `scopes`: name → what it means, in the operator's words. */
+export type AskedApi = { identifier: string; name: string; scopes: Record<string, string> };
+
+/** RFC 8707: the APIs that a request names, each with those of the request's scopes that this client may ask for there. */
+export async function askedApis(
+  db: Database,
+  clientId: string,
+  { resource, scope = '' }: { resource?: string | string[] | undefined; scope?: string | undefined },
+): Promise<AskedApi[]> {
+  const names = scope.split(' ');
+  const access = await findAccess(db, clientId, [resource ?? []].flat(), { forPerson: true });
+  return access.map(({ identifier, name, scopes }) => ({
+    identifier,
+    name,
+    scopes: Object.fromEntries(Object.entries(scopes).filter(([one]) => names.includes(one))),
+  }));
+}
+
 function unknownResource(): errors.InvalidTarget {
   return new errors.InvalidTarget('the resource is unknown, or not for this client');
 }

@@ -174,6 +174,7 @@ describe('the operator’s commands', () => {
       token_format: 'jwt',
       signing_alg: 'ES256',
       token_lifetime: 600,
+      any_client: false,
       created_at: expect.any(Number),
       updated_at: expect.any(Number),
     });

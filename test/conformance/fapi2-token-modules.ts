@@ -235,7 +235,11 @@ export function testTokenModules(plan: Plan, variant: Variant): void {
     });
   });
 
-  describe.runIf(variant.clientAuth === 'private_key_jwt')('client assertions', () => {
+  if (variant.clientAuth === 'private_key_jwt') testAssertionModules(plan);
+}
+
+function testAssertionModules(plan: Plan): void {
+  describe('client assertions', () => {
     async function redeemWith(assertion: string | undefined, by = plan.party) {
       const { suite, person } = plan;
       const request = newFapiRequest(suite, by);

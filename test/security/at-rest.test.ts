@@ -195,7 +195,7 @@ test('neither do the tables hold a private key, or a password or secret in anyth
     select password_hash as hash from users union all
     select unnest(array_remove(array[secret_hash, previous_secret_hash], null)) from oidc_clients`);
   expect(hashes.length).toBeGreaterThan(3);
-  for (const { hash } of hashes) expect(hash).toMatch(/(^|\$)\$?2b\$10\$[./A-Za-z0-9]{53}$/);
+  for (const { hash } of hashes) expect(hash).toMatch(/(^|\$)\$?2b\$\d\d\$[./A-Za-z0-9]{53}$/);
 });
 
 test('no log line holds any of it, nor any e-mail address', () => {
