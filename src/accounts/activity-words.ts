@@ -65,12 +65,12 @@ type AccountEventName = Exclude<
 >;
 
 const methodNames: Record<string, string> = {
-  pwd: 'password',
-  otp: 'code',
-  kba: 'recovery code',
-  hwk: 'passkey',
-  swk: 'passkey',
-  pop: 'passkey',
+  pwd: 'your password',
+  otp: 'a code',
+  kba: 'a recovery code',
+  hwk: 'a passkey',
+  swk: 'a passkey',
+  pop: 'a passkey',
 };
 
 /** RFC 8176 values, as people call them. */

@@ -71,6 +71,7 @@ const methods: Readonly<Record<string, string>> = {
   mfa: 'more than one way together',
   hwk: 'a key in a device',
   swk: 'a key in software',
+  pop: 'a passkey',
   user: 'being there in person',
   pin: 'a PIN',
 };

@@ -25,6 +25,8 @@ export async function openGallery(): Promise<{
   app.use(securityHeaders(false, policy));
   app.use('/assets', assets(views.brandCss));
   app.get([/^\/logos\//, '/way'], (_req, res) => res.type('svg').send('<svg xmlns="http://www.w3.org/2000/svg"/>'));
+  // Pages that offer passkeys ask at once; there is nothing to be offered here.
+  app.post('/auth/passkey/options', (_req, res) => res.json({}));
   app.get('/:position/:writing', async (req, res) => {
     const sample = samples(writings[req.params.writing] ?? String)[Number(req.params.position)] as Sample;
     await pages.page(res, sample.name, sample.data as never);

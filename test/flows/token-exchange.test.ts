@@ -217,7 +217,13 @@ describe('the operator’s commands', () => {
     const { rows } = await app.database.db.execute(sql`
       select event, details from audit_events
       where client_id = ${service.client_id} and event like 'token-exchange.%' order by id`);
-    const details = { subject_api: invoices, target_api: stock, mode: 'delegation' };
+    const details = {
+      subject_api: invoices,
+      target_api: stock,
+      mode: 'delegation',
+      by: 'cli',
+      user: expect.any(String),
+    };
     expect(rows).toEqual([
       { event: 'token-exchange.permitted', details },
       { event: 'token-exchange.forbidden', details },

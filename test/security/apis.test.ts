@@ -342,7 +342,7 @@ describe('consent (SECURITY 48)', () => {
     expect((await person.open(silent)).left?.searchParams.get('code')).toBeTruthy();
     const wider = urlForBoth({ scope: 'openid read print email', prompt: 'none' });
     expect((await person.open(wider)).left?.searchParams.get('error')).toBe('consent_required');
-    const text = readText((await person.open('/account')).html);
+    const text = readText((await person.open('/account/apps')).html);
     expect(text).toContain('See your invoices (Invoices) · Print your photos (Photos)');
     expect(text).not.toContain('See your photos');
   });
