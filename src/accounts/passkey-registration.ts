@@ -2,13 +2,7 @@
  * Adding a passkey (WebAuthn §7.1). No attestation is asked for and none is looked at: whose device it is says nothing
  * that is used, and certificates from strangers would make the library fetch what they name.
  */
-import {
-  generateRegistrationOptions,
-  type PublicKeyCredentialCreationOptionsJSON,
-  type RegistrationResponseJSON,
-  verifyRegistrationResponse,
-} from '@simplewebauthn/server';
-import { COSEALG, decodeAttestationObject } from '@simplewebauthn/server/helpers';
+import type { PublicKeyCredentialCreationOptionsJSON, RegistrationResponseJSON } from '@simplewebauthn/server';
 import { count, eq } from 'drizzle-orm';
 import type { AuditSource } from '../audit/events.ts';
 import { record } from '../audit/record.ts';
@@ -21,11 +15,13 @@ import { challengeSeconds, consumeChallenge, issueChallenge } from './passkey-ch
 import { credentialsOf, type PasskeyOptions, userHandleOf } from './passkey-sign-in.ts';
 import type { PasskeyDependencies } from './passkeys.ts';
 import type { RelyingParty } from './relying-party.ts';
+import { webauthn, webauthnHelpers } from './webauthn.ts';
 
 /** More than anybody has devices for, and no way to fill the table. */
 export const mostPasskeys = 20;
 
-const algorithms = [COSEALG.EdDSA, COSEALG.ES256, COSEALG.RS256];
+/** EdDSA, ES256 and RS256, as COSE numbers them (RFC 9053 §2, RFC 8812 §2). */
+const algorithms = [-8, -7, -257];
 
 /** What the browser's `navigator.credentials.create` is asked. */
 export async function registrationOptions(
@@ -35,6 +31,7 @@ export async function registrationOptions(
   browser: string,
 ): Promise<PasskeyOptions<PublicKeyCredentialCreationOptionsJSON>> {
   const { handle, challenge } = await issueChallenge(db, { purpose: 'registration', browser, accountId });
+  const { generateRegistrationOptions } = await webauthn();
   const options = await generateRegistrationOptions({
     rpID,
     rpName,
@@ -104,8 +101,9 @@ async function verifyAnswer(
   expectedChallenge: string,
   response: RegistrationResponseJSON,
 ): Promise<MadePasskey | undefined> {
+  const { verifyRegistrationResponse } = await webauthn();
   try {
-    if (!isUnattested(response.response.attestationObject)) return undefined;
+    if (!(await isUnattested(response.response.attestationObject))) return undefined;
     const { verified, registrationInfo: info } = await verifyRegistrationResponse({
       response,
       expectedChallenge,
@@ -129,7 +127,8 @@ async function verifyAnswer(
 }
 
 /** What browsers send when no attestation was asked for: none, or the new key's own signature (WebAuthn §5.1.3). */
-function isUnattested(attestationObject: string): boolean {
+async function isUnattested(attestationObject: string): Promise<boolean> {
+  const { decodeAttestationObject } = await webauthnHelpers();
   const decoded = decodeAttestationObject(new Uint8Array(Buffer.from(attestationObject, 'base64url')));
   const format = decoded.get('fmt');
   return format === 'none' || (format === 'packed' && !decoded.get('attStmt').get('x5c'));

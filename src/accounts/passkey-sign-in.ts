@@ -2,12 +2,7 @@
  * Signing in with a passkey, as the first step or the second. A passkey that also knew its person (PIN, fingerprint)
  * is two factors at once.
  */
-import {
-  type AuthenticationResponseJSON,
-  generateAuthenticationOptions,
-  type PublicKeyCredentialRequestOptionsJSON,
-  verifyAuthenticationResponse,
-} from '@simplewebauthn/server';
+import type { AuthenticationResponseJSON, PublicKeyCredentialRequestOptionsJSON } from '@simplewebauthn/server';
 import { and, eq, isNull, lt, or, sql } from 'drizzle-orm';
 import type { AuditSource } from '../audit/events.ts';
 import { record } from '../audit/record.ts';
@@ -17,6 +12,7 @@ import { type Account, findAccount } from './accounts.ts';
 import { AssertionAnswer, isFramed } from './passkey-answers.ts';
 import { type ChallengeUse, challengeSeconds, consumeChallenge, issueChallenge } from './passkey-challenges.ts';
 import type { RelyingParty } from './relying-party.ts';
+import { webauthn } from './webauthn.ts';
 
 export type SignInUse = ChallengeUse & {
   purpose: 'sign-in' | 'second-factor';
@@ -37,6 +33,7 @@ export async function signInOptions(
 ): Promise<PasskeyOptions<PublicKeyCredentialRequestOptionsJSON>> {
   const { handle, challenge } = await issueChallenge(db, use);
   const known = use.accountId === undefined ? [] : await credentialsOf(db, use.accountId);
+  const { generateAuthenticationOptions } = await webauthn();
   const options = await generateAuthenticationOptions({
     rpID,
     challenge: Buffer.from(challenge, 'base64url'),
@@ -154,6 +151,7 @@ async function verifyAnswer(
   { credentialId, publicKey }: StoredPasskey,
   { verifyUser = false }: Pick<SignInUse, 'verifyUser'>,
 ): Promise<VerifiedAnswer | undefined> {
+  const { verifyAuthenticationResponse } = await webauthn();
   try {
     const { verified, authenticationInfo: info } = await verifyAuthenticationResponse({
       response,

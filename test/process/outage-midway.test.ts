@@ -37,7 +37,7 @@ beforeAll(async () => {
   ({ person, tokens } = await signInThrough(app, rp, account, { parameters }));
   const { query } = pg.Client.prototype;
   vi.spyOn(pg.Client.prototype, 'query').mockImplementation(function (this: Breakable, ...args: unknown[]) {
-    const counts = !isBackgroundWork(args[0]);
+    const counts = isOfThisApp(this) && !isBackgroundWork(args[0]);
     if (counts) fuse -= 1;
     if (counts && fuse === 0) this.connection.stream.destroy();
     return Reflect.apply(query, this, args);
@@ -47,6 +47,11 @@ afterAll(async () => {
   vi.restoreAllMocks();
   await app.close();
 });
+
+/** Whatever else goes on in this process has a database of its own. */
+function isOfThisApp({ database }: pg.Client): boolean {
+  return database === new URL(app.databaseUrl).pathname.slice(1);
+}
 
 /** What the server looks after by itself, now and then, is no statement of a request. */
 function isBackgroundWork(query: unknown): boolean {
