@@ -8,7 +8,7 @@ export default defineConfig({
     globalSetup: 'test/support/global-setup.ts',
     pool: 'forks',
     // Each worker brings bcrypt threads, and some a browser: more of them only wait for each other.
-    maxWorkers: 3,
+    maxWorkers: 2,
     // Nothing in src keeps state at module level, so files may share what they import: a third of the time.
     isolate: false,
     testTimeout: 30_000,

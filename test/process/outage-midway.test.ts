@@ -48,6 +48,13 @@ afterAll(async () => {
   await app.close();
 });
 
+/** Of two statements sent at once one may still wait for its connection when the other one's failure was answered. */
+async function statementsDone(): Promise<void> {
+  const { pool } = app.database;
+  const isQuiet = () => pool.waitingCount === 0 && pool.idleCount === pool.totalCount;
+  await vi.waitUntil(isQuiet, { timeout: 10_000, interval: 5 });
+}
+
 /** Whatever else goes on in this process has a database of its own. */
 function isOfThisApp({ database }: pg.Client): boolean {
   return database === new URL(app.databaseUrl).pathname.slice(1);
@@ -118,6 +125,7 @@ test.for(Object.entries(requests))('%s', async ([, prepare]) => {
     fuse = broken + 1;
     const response = await send();
     const body = await response.text();
+    await statementsDone();
     if (fuse > 0) {
       fuse = 0;
       expect(response.status, body).toBeLessThan(400);
