@@ -4,19 +4,9 @@ import express, { type Express, type Response } from 'express';
 import type { Logger } from 'pino';
 import { findActiveAccount, isActiveAccount } from './accounts/accounts.ts';
 import { deleteForgottenTries } from './accounts/attempt-counts.ts';
-import { createAttempts } from './accounts/attempts.ts';
-import { createAuthenticate } from './accounts/authenticate.ts';
-import { passwordCheckOf } from './accounts/breached-passwords.ts';
 import { accountClaims } from './accounts/claims.ts';
 import { cancelDeletion, deleteDueAccounts } from './accounts/deletion.ts';
 import { deleteExpiredLinks } from './accounts/email-links.ts';
-import { expiredPasswordPages } from './accounts/expired-password.routes.ts';
-import { loginRoutes } from './accounts/login.routes.ts';
-import { createPasskeySteps } from './accounts/passkey-step.ts';
-import { passwordAndEmailRoutes } from './accounts/password-and-email.routes.ts';
-import { registerRoutes } from './accounts/register.routes.ts';
-import { createFurtherSteps, secondFactorRoutes } from './accounts/second-factor.routes.ts';
-import { verifyEmailRoutes } from './accounts/verify-email.routes.ts';
 import { listAuthorizationDetailsTypes } from './apis/authorization-details-types.ts';
 import { createClientStorage } from './clients/client-storage.ts';
 import { createClientTiles } from './clients/client-tile.ts';
@@ -40,11 +30,10 @@ import { sameOrigin } from './http/same-origin.ts';
 import { createContentSecurityPolicy, securityHeaders } from './http/security-headers.ts';
 import { createViews } from './http/views.ts';
 import { wrongMethod } from './http/wrong-method.ts';
-import { accountPagesRoutes } from './interactions/account-pages.routes.ts';
 import { type DevicePageDependencies, devicePages } from './interactions/device-pages.ts';
-import { interactionRoutes } from './interactions/interaction.routes.ts';
+import { peopleRoutes } from './interactions/people.routes.ts';
 import { providerPages } from './interactions/provider-pages.ts';
-import { addressDigest, loadAuditKey } from './keys/audit-key.ts';
+import { loadAuditKey } from './keys/audit-key.ts';
 import { createEncryption } from './keys/encryption.ts';
 import { loadProviderSecret } from './keys/provider-secret.ts';
 import { loadSigningKeys } from './keys/signing-keys.ts';
@@ -60,7 +49,6 @@ import { interactions as createInteractions } from './oidc/interactions.ts';
 import { mountRoutes } from './oidc/mount.routes.ts';
 import { libraryPages } from './oidc/pages.ts';
 import { createProvider } from './oidc/provider.ts';
-import { endSessionsOf } from './oidc/session-end.ts';
 import { startAuditJobs } from './ops/audit-jobs.ts';
 import { followStored } from './ops/follow.ts';
 import { healthRoutes } from './ops/health.routes.ts';
@@ -179,27 +167,8 @@ export async function createApp({ config, database, log }: AppDependencies): Pro
   const interactions = createInteractions(provider, browser, db);
   const sessions = createSessions(browser);
   background.repeat('deleting accounts', hourMs, () => deleteDueAccounts({ db, eraseAccount }));
-  const attempts = createAttempts(db);
-  const authenticate = createAuthenticate({
-    db,
-    bcrypt,
-    attempts,
-    addressDigest: (email) => addressDigest(auditKey, email),
-  });
-  const passkeys = createPasskeySteps({ db, attempts, background, origin, name: config.brand.name });
   const mail = startMail({ db, encryption, background, log, config });
   background.repeat('deleting expired links', hourMs, () => deleteExpiredLinks(db));
-  const registration = {
-    db,
-    encryption,
-    bcrypt,
-    attempts,
-    accountRegistration: config.accountRegistration,
-    passwordCheck: passwordCheckOf(config, outbound.fetch, log),
-  };
-  const deviceCookies = { cookieSecrets: config.cookieSecrets, secure: config.secure };
-  const people = { db, pages, sessions, rateLimit, origin, deviceCookies };
-  const further = createFurtherSteps({ db, encryption, attempts, deviceCookies, pages, passkeys });
   let draining = false;
 
   const app = express();
@@ -211,48 +180,27 @@ export async function createApp({ config, database, log }: AppDependencies): Pro
   app.use(['/auth', '/account'], wakeAfterPost(mail.wake));
   app.use(healthRoutes({ db, isDraining: () => draining }));
   app.use(homeRoutes({ pages, sessions, findAccount, config }));
-  const signIn = {
-    ...people,
-    passkeys,
-    authenticate,
-    registration: config.accountRegistration !== 'closed',
-    ...further,
-  };
-  app.use(loginRoutes(signIn), secondFactorRoutes({ ...signIn, encryption, brandName: config.brand.name }));
-  app.use(registerRoutes({ ...people, ...registration }));
-  app.use(verifyEmailRoutes({ ...people, ...registration }));
   if (outbox) app.use(outboxRoutes({ db, encryption, letters: mail.letters, pages }));
-  const passwords = { ...registration, endSessions: endSessionsOf };
-  const expiredPassword = expiredPasswordPages({ ...passwords, pages, steps: further.steps });
-  app.use(passwordAndEmailRoutes({ ...signIn, ...passwords, expiredPassword }));
   app.use(
-    accountPagesRoutes({
-      ...people,
-      attempts,
-      authenticate,
-      passkeys,
+    peopleRoutes({
+      db,
+      config,
       encryption,
-      clientTile,
-      deliverLogouts: logouts.wake,
-    }),
-  );
-  app.use(
-    '/auth/interaction',
-    interactionRoutes({
+      bcrypt,
+      fetch: outbound.fetch,
+      background,
+      log,
+      auditKey,
       pages,
+      sessions,
+      browser,
       interactions,
-      sessions: browser,
-      authenticate,
-      registration,
-      deviceCookies,
-      passkeys,
-      ...further,
-      expiredPassword,
-      clientTile,
       findAccount,
       accountClaims: claimsOf,
-      sameOrigin: ownForms,
+      clientTile,
+      deliverLogouts: logouts.wake,
       rateLimit,
+      sameOrigin: ownForms,
     }),
   );
   app.use(
