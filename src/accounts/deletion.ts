@@ -47,16 +47,19 @@ export function requestDeletion(
 }
 
 /** Takes a deletion back whose day has not come, because the person signs in. True when there was one. */
-export function cancelDeletion(
+export async function cancelDeletion(
   { db, encryption }: Pick<DeletionDependencies, 'db' | 'encryption'>,
   accountId: string,
   source: AuditSource,
 ): Promise<boolean> {
+  const leaving = and(eq(users.id, accountId), isNull(users.suspendedAt), gt(users.deletionAt, new Date()));
+  // Every sign-in asks, and hardly anybody leaves: a look is one statement, a transaction three.
+  if ((await db.select({ id: users.id }).from(users).where(leaving)).length === 0) return false;
   return db.transaction(async (tx) => {
     const [account] = await tx
       .update(users)
       .set({ deletionAt: null })
-      .where(and(eq(users.id, accountId), isNull(users.suspendedAt), gt(users.deletionAt, new Date())))
+      .where(leaving)
       .returning({ id: users.id, email: users.email });
     if (!account) return false;
     await record(tx, { event: 'account.deletion-cancelled', accountId, source });

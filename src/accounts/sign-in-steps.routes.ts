@@ -81,10 +81,12 @@ export function createSignInSteps({ db, encryption, deviceCookies }: SignInStepD
     { beforeSession, leave, json: more }: Leaving = {},
   ): Promise<void> {
     const { account, amr, stillStands } = shown;
-    const accountState = await accountStateOf(db, account.id);
-    if (accountState === undefined || (stillStands && !(await stillStands()))) return lost(req, res, place);
     const step = nextSignInStep(await stateOf(req, shown));
+    // With `stillStands` a session asks for itself, once it is stored.
+    const accountState = step === 'done' && stillStands ? '' : await accountStateOf(db, account.id);
+    if (accountState === undefined) return lost(req, res, place);
     if (step !== 'done') {
+      if (stillStands && !(await stillStands())) return lost(req, res, place);
       const { id, startedAt } = shown.progress ?? {};
       const kept = { accountId: account.id, amr: [...amr], place: place.path, accountState };
       const cookie = progressCookie({ encryption, secure }, { ...kept, ...(id && startedAt && { id, startedAt }) });
