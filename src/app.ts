@@ -2,21 +2,22 @@
 import type { RequestListener } from 'node:http';
 import express, { type Express, type Response } from 'express';
 import type { Logger } from 'pino';
-import { findActiveAccount, isActiveAccount } from './accounts/accounts.ts';
-import { deleteForgottenTries } from './accounts/attempt-counts.ts';
+import { type Account, findActiveAccount, isActiveAccount } from './accounts/accounts.ts';
 import { accountClaims } from './accounts/claims.ts';
-import { cancelDeletion, deleteDueAccounts } from './accounts/deletion.ts';
-import { deleteExpiredLinks } from './accounts/email-links.ts';
+import { cancelDeletion } from './accounts/deletion.ts';
+import { createApiDirectory } from './apis/api-directory.ts';
 import { listAuthorizationDetailsTypes } from './apis/authorization-details-types.ts';
+import { createClientDirectory } from './clients/client-directory.ts';
 import { createClientStorage } from './clients/client-storage.ts';
 import { createClientTiles } from './clients/client-tile.ts';
 import { clientRoutes } from './clients/clients.routes.ts';
 import type { Client } from './clients/clients.ts';
 import { createDocumentClients } from './clients/document-clients.ts';
 import { refreshLogo as copyLogo } from './clients/logos.ts';
-import { deleteUnusedClients } from './clients/unused-clients.ts';
 import type { Config } from './config.ts';
 import type { OpenDatabase } from './db/database.ts';
+import { createNotices } from './db/notices.ts';
+import { seenRoutes } from './doctor/seen.routes.ts';
 import { assets } from './http/assets.ts';
 import { clientCertificateHeader } from './http/client-certificate.ts';
 import { errorHandler } from './http/error-handler.ts';
@@ -41,7 +42,7 @@ import { createBackground } from './lib/background.ts';
 import { createBcryptPool } from './lib/bcrypt-pool.ts';
 import { outboxRoutes } from './mail/outbox.routes.ts';
 import { mailSettings, startMail, wakeAfterPost } from './mail/start.ts';
-import { eraseAccount } from './oidc/account-sessions.ts';
+import { administrator } from './oidc/administrators.ts';
 import { logoutDelivery } from './oidc/backchannel-logout.ts';
 import { browserSessions } from './oidc/browser-session.ts';
 import { clientValidator } from './oidc/client-validation.ts';
@@ -54,13 +55,25 @@ import { followStored } from './ops/follow.ts';
 import { healthRoutes } from './ops/health.routes.ts';
 import { homeRoutes } from './ops/home.routes.ts';
 import { startKeyJobs } from './ops/key-jobs.ts';
+import { metricsRoutes, watchRequests } from './ops/metrics.routes.ts';
+import type { Siblings } from './ops/metrics-workers.ts';
+import { observe } from './ops/observe.ts';
+import { createReadiness } from './ops/readiness.ts';
+import { sweepLag } from './ops/sweep.ts';
+import { startSweep } from './ops/sweep-job.ts';
 import { ensurePlaygroundClient, removePlaygroundClient } from './playground/client.ts';
 import { playgroundRoutes } from './playground/playground.routes.ts';
 import { createSessions } from './sessions/sessions.ts';
 
-const hourMs = 60 * 60 * 1000;
-
-export type AppDependencies = { config: Config; database: OpenDatabase; log: Logger };
+export type AppDependencies = {
+  config: Config;
+  database: OpenDatabase;
+  log: Logger;
+  /** False in all workers but one: what one process can do for the whole server, another one does. */
+  leads?: boolean;
+  /** The other workers, where there are several: a scrape hears of all. */
+  siblings?: Siblings;
+};
 
 export type App = {
   handler: Express;
@@ -77,12 +90,13 @@ export type App = {
  * Makes the application over an open, migrated database. Does nothing at import, and once `close` has resolved nothing
  * of it runs. Throws when the stored signing keys cannot be opened.
  */
-export async function createApp({ config, database, log }: AppDependencies): Promise<App> {
+export async function createApp({ config, database, log, leads = true, siblings }: AppDependencies): Promise<App> {
   const { db } = database;
   const { origin, issuer } = config;
   const encryption = createEncryption(config.encryptionKeys);
-  const bcrypt = createBcryptPool({ rounds: config.bcryptRounds });
-  const outbound = createOutbound({ allow: config.outboundAllow });
+  const observation = await observe({ config, database, log, siblings });
+  const bcrypt = observation.bcrypt(createBcryptPool({ rounds: config.bcryptRounds, processes: config.workers }));
+  const outbound = observation.outbound(createOutbound({ allow: config.outboundAllow }));
   if (config.outboundAllow.length > 0)
     log.info({ allow: config.outboundAllow }, 'private addresses that clients may name');
   const outbox = mailSettings(config).mode === 'keep';
@@ -93,25 +107,34 @@ export async function createApp({ config, database, log }: AppDependencies): Pro
   const ownForms = sameOrigin(origin);
   const rateLimit = rateLimits(db);
 
-  const background = createBackground((name, err) => log.warn({ err }, `${name} failed`));
+  const background = createBackground((name, err) => log.warn({ err }, `${name} failed`), { leads });
   const refreshLogo = (client: Client) => background.run('copying a logo', () => copyLogo(db, outbound.fetch, client));
-  background.repeat('deleting unused clients', hourMs, () => deleteUnusedClients(db));
-  background.repeat('forgetting old tries', hourMs, () => deleteForgottenTries(db));
   const clientTile = createClientTiles({ db, refreshLogo });
   const { production } = config;
   const validate: ReturnType<typeof clientValidator> = (metadata) => clientValidator(provider)(metadata);
+  const notices = createNotices({ database, log });
+  await notices.tried;
+  const findClient = createClientDirectory({ db, notices });
+  const apis = createApiDirectory({ db, notices });
   const clients = createClientStorage({
     db,
+    findClient,
     bcrypt: bcrypt.lane('client-secrets'),
     production,
     ...(config.clientIdMetadataDocuments && {
-      findDocumentClient: createDocumentClients({ db, fetch: outbound.fetch, validate, production }),
+      findDocumentClient: createDocumentClients({
+        db,
+        findKnown: findClient,
+        fetch: outbound.fetch,
+        validate,
+        production,
+      }),
     }),
   });
   const findAccount = (accountId: string) => findActiveAccount(db, accountId);
-  const claimsOf = async (accountId: string) => {
-    const account = await findAccount(accountId);
-    return account && accountClaims(account);
+  const claimsOf = async (accountId: string, read?: Account) => {
+    const account = read ?? (await findAccount(accountId));
+    return account && { ...accountClaims(account), [administrator]: account.administratorSince !== null };
   };
 
   const libraryPageParts: DevicePageDependencies = {
@@ -124,6 +147,7 @@ export async function createApp({ config, database, log }: AppDependencies): Pro
     issuer,
     db,
     encryption,
+    apis,
     clients,
     clientRegistration: config.clientRegistration,
     clientIdMetadataDocuments: config.clientIdMetadataDocuments,
@@ -157,28 +181,51 @@ export async function createApp({ config, database, log }: AppDependencies): Pro
   });
   const auditKey = await loadAuditKey(db, encryption);
   startKeyJobs({ db, encryption, config, background, log });
-  startAuditJobs({ db, config, key: auditKey, background, log });
-  followStored({ db, config, provider, background, log });
+  startAuditJobs({ db, config, key: auditKey, countEvents: observation.countEvents, background, log });
+  startSweep({ db, background, log });
+  followStored({ db, notices, config, provider, background, log });
   const logouts = logoutDelivery({ db, provider, background, log });
   const browser = browserSessions(provider, db, logouts.wake, {
     cancelDeletion: (accountId, source) => cancelDeletion({ db, encryption }, accountId, source),
     isActive: (accountId) => isActiveAccount(db, accountId),
   });
-  const interactions = createInteractions(provider, browser, db);
+  const interactions = createInteractions(provider, browser, db, apis);
   const sessions = createSessions(browser);
-  background.repeat('deleting accounts', hourMs, () => deleteDueAccounts({ db, eraseAccount }));
   const mail = startMail({ db, encryption, background, log, config });
-  background.repeat('deleting expired links', hourMs, () => deleteExpiredLinks(db));
   let draining = false;
 
   const app = express();
   app.disable('x-powered-by');
+  app.use(watchRequests(observation, () => app.router));
   if (config.trustProxy !== undefined) app.set('trust proxy', config.trustProxy);
   if (config.mtls?.certHeader) app.use(clientCertificateHeader(config.mtls.certHeader));
-  app.use(requestLog(log), pinHost(origin, log, config.mtls?.origin), securityHeaders(config.secure, policy));
+  app.use(
+    requestLog(log),
+    seenRoutes({ encryption, secure: config.secure }),
+    pinHost(origin, log, config.mtls?.origin),
+    securityHeaders(config.secure, policy),
+  );
   app.use('/assets', assets(views.brandCss));
   app.use(['/auth', '/account'], wakeAfterPost(mail.wake));
-  app.use(healthRoutes({ db, isDraining: () => draining }));
+  const keyIds = () => provider.keyIds;
+  const isDraining = () => draining;
+  app.use(healthRoutes({ readiness: createReadiness({ db, isDraining, keyIds, sweepLag: () => sweepLag(db) }) }));
+  app.use(metricsRoutes({ metrics: observation.metrics, config }));
+  app.use(
+    clientRoutes({
+      db,
+      bcrypt: bcrypt.lane('client-secrets'),
+      validate,
+      production,
+      rateLimit,
+      origin,
+      clientRegistration: config.clientRegistration,
+      allowedOrigins: config.allowedOrigins,
+      refreshLogo,
+    }),
+  );
+  // Before what people use: programs call it far more often, and each route before it is asked.
+  app.use(mountRoutes({ provider, sameOrigin: ownForms, rateLimit }));
   app.use(homeRoutes({ pages, sessions, findAccount, config }));
   if (outbox) app.use(outboxRoutes({ db, encryption, letters: mail.letters, pages }));
   app.use(
@@ -188,7 +235,6 @@ export async function createApp({ config, database, log }: AppDependencies): Pro
       encryption,
       bcrypt,
       fetch: outbound.fetch,
-      background,
       log,
       auditKey,
       pages,
@@ -203,26 +249,12 @@ export async function createApp({ config, database, log }: AppDependencies): Pro
       sameOrigin: ownForms,
     }),
   );
-  app.use(
-    clientRoutes({
-      db,
-      bcrypt: bcrypt.lane('client-secrets'),
-      validate,
-      production,
-      rateLimit,
-      origin,
-      clientRegistration: config.clientRegistration,
-      allowedOrigins: config.allowedOrigins,
-      refreshLogo,
-    }),
-  );
   if (config.playground) {
     await ensurePlaygroundClient(db, origin);
     app.use(playgroundRoutes({ db, pages, encryption, issuer, origin, sameOrigin: ownForms, rateLimit, log }));
   } else {
     await removePlaygroundClient(db);
   }
-  app.use(mountRoutes({ provider, sameOrigin: ownForms, rateLimit }));
   app.use(wrongMethod(app.router));
   app.use(() => {
     throw notFound();
@@ -239,8 +271,10 @@ export async function createApp({ config, database, log }: AppDependencies): Pro
     async close() {
       mail.stop();
       await background.close();
+      await notices.close();
       await bcrypt.close();
       await outbound.close();
+      await observation.close();
     },
   };
 }

@@ -23,6 +23,8 @@ export type Config = Readonly<{
   host: string;
   /** Absent: the embedded PostgreSQL under `dataDir`. */
   databaseUrl: string | undefined;
+  /** Connections of each process. */
+  databasePoolSize: number;
   /** Absolute. */
   dataDir: string;
   /** The first signs, all verify. */
@@ -53,10 +55,25 @@ export type Config = Readonly<{
   outboundAllow: readonly string[];
   playground: boolean;
   brand: Readonly<{ name: string; logoUrl: string | undefined; hue: number }>;
+  /** Processes that serve requests. */
   workers: number;
+  stopDelaySeconds: number;
   metricsToken: string | undefined;
+  backupPassphrase: string | undefined;
+  /** Absent: no traces. */
+  tracing: TracingConfig | undefined;
   auditRetentionDays: number;
   logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent';
+}>;
+
+type TracingConfig = Readonly<{
+  /** Without a slash at its end; `/v1/traces` goes behind it. */
+  endpoint: string;
+  headers: Readonly<Record<string, string>>;
+  serviceName: string;
+  sampler: string;
+  /** 0 to 1. */
+  ratio: number;
 }>;
 
 export type MtlsConfig = Readonly<{
@@ -109,6 +126,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     port: v.PORT,
     host: v.HOST,
     databaseUrl: v.DATABASE_URL,
+    databasePoolSize: v.DATABASE_POOL_SIZE,
     dataDir: v.DATA_DIR,
     cookieSecrets: v.OIDC_COOKIE_SECRET ?? keptSecret(v.DATA_DIR, 'cookie-secret', shape.OIDC_COOKIE_SECRET),
     encryptionKeys: v.OIDC_ENCRYPTION_KEY ?? keptSecret(v.DATA_DIR, 'encryption-key', shape.OIDC_ENCRYPTION_KEY),
@@ -131,10 +149,49 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     playground: v.PLAYGROUND === 'on',
     brand: { name: v.BRAND_NAME, logoUrl: v.BRAND_LOGO_URL, hue: v.BRAND_HUE },
     workers: v.WEB_CONCURRENCY === 'auto' ? availableParallelism() : v.WEB_CONCURRENCY,
+    stopDelaySeconds: v.STOP_DELAY_SECONDS,
     metricsToken: v.METRICS_TOKEN,
+    backupPassphrase: v.BACKUP_PASSPHRASE,
+    tracing: tracingOf(v),
     auditRetentionDays: v.AUDIT_RETENTION_DAYS,
     logLevel: v.LOG_LEVEL,
   });
+}
+
+/** Of the configuration, what is there before any secret is made; secrets are texts as in the environment. */
+export type Given = Pick<Config, 'databaseUrl' | 'dataDir' | 'backupPassphrase'> & {
+  cookieSecret: string | undefined;
+  encryptionKey: string | undefined;
+};
+
+/** For commands that bring secrets themselves: makes none. Throws ConfigError. */
+export function readGiven(env: NodeJS.ProcessEnv = process.env): Given {
+  const v = readValues(env);
+  return {
+    databaseUrl: v.DATABASE_URL,
+    dataDir: v.DATA_DIR,
+    backupPassphrase: v.BACKUP_PASSPHRASE,
+    cookieSecret: v.OIDC_COOKIE_SECRET?.join(','),
+    encryptionKey: v.OIDC_ENCRYPTION_KEY && encryptionKeyText(v.OIDC_ENCRYPTION_KEY),
+  };
+}
+
+export function encryptionKeyText(keys: readonly Buffer[]): string {
+  return keys.map((key) => key.toString('base64')).join(',');
+}
+
+/** Throws ConfigError. */
+export function parseEncryptionKey(text: string): readonly Buffer[] {
+  const { data, error } = shape.OIDC_ENCRYPTION_KEY.safeParse(text);
+  if (!data) throw new ConfigError([`OIDC_ENCRYPTION_KEY: expected ${error?.issues[0]?.message ?? 'a value'}`]);
+  return data;
+}
+
+function tracingOf(v: z.output<typeof environment>): TracingConfig | undefined {
+  const { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint, OTEL_EXPORTER_OTLP_HEADERS: headers = {} } = v;
+  if (endpoint === undefined) return undefined;
+  const { OTEL_SERVICE_NAME: serviceName, OTEL_TRACES_SAMPLER: sampler, OTEL_TRACES_SAMPLER_ARG: ratio } = v;
+  return { endpoint, headers, serviceName, sampler, ratio };
 }
 
 function mtlsOf(v: z.output<typeof environment>, origin: string): MtlsConfig | undefined {

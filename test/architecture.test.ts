@@ -19,6 +19,7 @@ const order = [
   ['interactions'],
   ['playground', 'admin'],
   ['ops'],
+  ['doctor'],
   ['cli', 'config', '.'],
 ];
 const never: Record<string, string[]> = { clients: ['accounts'], accounts: ['clients'] };
@@ -35,6 +36,12 @@ const homes: Record<string, (file: string) => boolean> = {
   nodemailer: (file) => file.startsWith('mail/'),
   otpauth: (file) => file.startsWith('accounts/'),
   uqr: (file) => file.startsWith('accounts/'),
+  'prom-client': (file) => file.startsWith('ops/'),
+  '@opentelemetry/api': (file) => file === 'ops/open-telemetry.ts',
+  '@opentelemetry/sdk-trace-node': (file) => file === 'ops/open-telemetry.ts',
+  '@opentelemetry/exporter-trace-otlp-http': (file) => file === 'ops/open-telemetry.ts',
+  'pg-copy-streams': (file) => file.startsWith('db/'),
+  'age-encryption': (file) => file.startsWith('ops/'),
   '@simplewebauthn/server': (file) => file.startsWith('accounts/'),
 };
 

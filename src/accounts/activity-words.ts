@@ -21,6 +21,8 @@ export const activityWords: Record<AccountEventName, ((told: Told) => string) | 
   'account.changed': () => 'You changed your profile.',
   'account.suspended': () => 'Whoever runs this server suspended your account.',
   'account.reinstated': () => 'Your account may be used again.',
+  'account.administrator-granted': () => 'Whoever runs this server made you an administrator.',
+  'account.administrator-withdrawn': () => 'You are no administrator of this server any more.',
   'account.deletion-requested': () => 'You asked for your account to be deleted.',
   'account.deletion-cancelled': () => 'You signed in, so your account stays.',
   'account.deleted': null,
@@ -61,7 +63,7 @@ export const activityWords: Record<AccountEventName, ((told: Told) => string) | 
 /** Nothing that happens to clients, APIs and keys is about one person. */
 type AccountEventName = Exclude<
   AuditEventName,
-  `${'client' | 'initial-access-token' | 'api' | 'authorization-details-type' | 'token-exchange' | 'key' | 'keys' | 'mail' | 'audit-log'}.${string}`
+  `${'client' | 'initial-access-token' | 'api' | 'authorization-details-type' | 'token-exchange' | 'key' | 'keys' | 'mail' | 'audit-log' | 'backup' | 'move'}.${string}`
 >;
 
 const methodNames: Record<string, string> = {

@@ -4,6 +4,7 @@
  */
 import { and, eq, gt, inArray, sql } from 'drizzle-orm';
 import type { Database } from '../db/database.ts';
+import type { Expiring } from '../db/expired.ts';
 import { throttles } from '../db/schema.ts';
 import { sha256 } from '../lib/hash.ts';
 
@@ -102,10 +103,9 @@ export async function forgetTriesOf(db: Database, subjects: readonly string[], k
   return forgotten.length;
 }
 
-/** Deletes the counters that are over, rate limits included. */
-export async function deleteForgottenTries(db: Database, now = new Date()): Promise<void> {
-  const at = sql`${now.toISOString()}::timestamptz`;
-  await db
-    .delete(throttles)
-    .where(sql`${throttles.windowEndsAt} <= ${at} and coalesce(${throttles.pausedUntil}, ${at}) <= ${at}`);
-}
+/** Counters that are over, rate limits included. A pause may last longer than what led to it is remembered. */
+export const forgottenTries: Expiring = {
+  table: throttles,
+  at: throttles.windowEndsAt,
+  where: (then) => sql`(${throttles.pausedUntil} is null or ${throttles.pausedUntil} <= ${then})`,
+};

@@ -6,6 +6,7 @@ import { and, eq, gt, isNotNull, isNull, lte } from 'drizzle-orm';
 import type { AuditSource } from '../audit/events.ts';
 import { record } from '../audit/record.ts';
 import type { Database } from '../db/database.ts';
+import type { Expiring } from '../db/expired.ts';
 import { passkeyChallenges, users } from '../db/schema.ts';
 import type { Encryption } from '../keys/encryption.ts';
 import { notifyAccount } from '../mail/notify.ts';
@@ -68,23 +69,31 @@ export async function cancelDeletion(
   });
 }
 
+export const dueAccounts: Expiring = { table: users, at: users.deletionAt };
+
 /**
- * Deletes the accounts whose day has come, one a transaction; several instances share the work. Of the audit log the
- * account's id stays. Answers how many there were.
+ * Deletes the accounts whose day came `before`, `limit` at most, one a transaction; several instances share the work. Of
+ * the audit log the account's id stays. Answers how many there were.
  */
-export async function deleteDueAccounts({
-  db,
-  eraseAccount,
-}: Pick<DeletionDependencies, 'db' | 'eraseAccount'>): Promise<number> {
-  for (let deleted = 0; ; deleted += 1) if (!(await deleteNextAccount(db, eraseAccount))) return deleted;
+export async function deleteDueAccounts(
+  { db, eraseAccount }: Pick<DeletionDependencies, 'db' | 'eraseAccount'>,
+  { before = new Date(), limit = Number.POSITIVE_INFINITY }: { before?: Date; limit?: number } = {},
+): Promise<number> {
+  let deleted = 0;
+  while (deleted < limit && (await deleteNextAccount(db, eraseAccount, before))) deleted += 1;
+  return deleted;
 }
 
-function deleteNextAccount(db: Database, eraseAccount: DeletionDependencies['eraseAccount']): Promise<boolean> {
+function deleteNextAccount(
+  db: Database,
+  eraseAccount: DeletionDependencies['eraseAccount'],
+  before: Date,
+): Promise<boolean> {
   return db.transaction(async (tx) => {
     const due = tx
       .select({ id: users.id })
       .from(users)
-      .where(and(isNotNull(users.deletionAt), lte(users.deletionAt, new Date())))
+      .where(and(isNotNull(users.deletionAt), lte(users.deletionAt, before)))
       .orderBy(users.deletionAt)
       .limit(1)
       .for('update', { skipLocked: true });

@@ -2,7 +2,7 @@
  * Links in mails: 256 random bits of which the database has the hash, good once and for a while. What is done when one
  * comes back is sealed beside it. Using one is a single DELETE, so of two uses at once one finds nothing.
  */
-import { and, eq, gt, inArray, lte } from 'drizzle-orm';
+import { and, eq, gt, inArray } from 'drizzle-orm';
 import type { Database } from '../db/database.ts';
 import { emailTokens } from '../db/schema.ts';
 import { DecryptionError, type Encryption } from '../keys/encryption.ts';
@@ -113,10 +113,6 @@ export async function deleteLinks(db: Database, accountId: string, purposes: rea
   await db
     .delete(emailTokens)
     .where(and(eq(emailTokens.accountId, accountId), inArray(emailTokens.purpose, [...purposes])));
-}
-
-export async function deleteExpiredLinks(db: Database, now = new Date()): Promise<void> {
-  await db.delete(emailTokens).where(lte(emailTokens.expiresAt, now));
 }
 
 function isGood(tokenHash: string, purposes: readonly LinkPurpose[]) {

@@ -13,6 +13,7 @@ import { type DeviceCookies, findDeviceForPassword, knownDeviceCookie } from './
 import { isPasskeyAnswer, type PasskeySteps } from './passkey-step.ts';
 import { returnToOf, withReturnTo } from './return-to.ts';
 import { LoginForm, type SignInOutcome, signInPage } from './sign-in-page.ts';
+import { isMultiFactor } from './sign-in-progress.ts';
 import type { SignInPlace, SignInSteps } from './sign-in-steps.routes.ts';
 
 /** `uid` is the session's own name, which no cookie holds and no page shows. */
@@ -118,9 +119,15 @@ export function loginPlace(dependencies: LoginPlaceDependencies, req: Request, r
   return {
     path: '/auth',
     hidden: page.hidden,
-    async signIn({ account: { id, email, name }, amr, stillStands }) {
+    async signIn({ account: { id, email, name, administratorSince }, amr, stillStands }) {
       await sessions.signIn(req, res, id, amr, stillStands);
-      return { location: returnTo ?? '/account', json: { sub: id, email, name } };
+      const location = returnTo ?? '/account';
+      // Whoever has a second factor was asked for it on the way here.
+      const setUp = administratorSince !== null && !isMultiFactor(amr);
+      return {
+        location: setUp ? withReturnTo('/account/two-step/set-up', location) : location,
+        json: { sub: id, email, name },
+      };
     },
     async startAgain(problem, status) {
       const session = await sessions.current(req, res);

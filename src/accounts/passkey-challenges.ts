@@ -2,7 +2,7 @@
  * What a passkey signs to prove that it is there now. A challenge is answered once, for one purpose, from the browser
  * that asked for it; for a known person it is theirs alone. One conditional delete is all of that check.
  */
-import { and, eq, gt, isNull, lte } from 'drizzle-orm';
+import { and, eq, gt, isNull } from 'drizzle-orm';
 import type { Database } from '../db/database.ts';
 import { passkeyChallenges } from '../db/schema.ts';
 import { sha256 } from '../lib/hash.ts';
@@ -57,11 +57,6 @@ export async function consumeChallenge(
     )
     .returning({ challenge: passkeyChallenges.challenge });
   return taken?.challenge;
-}
-
-/** Those that nobody answered. */
-export async function deleteExpiredChallenges(db: Database, now = new Date()): Promise<void> {
-  await db.delete(passkeyChallenges).where(lte(passkeyChallenges.expiresAt, now));
 }
 
 function idHash(browser: string, handle: string): string {

@@ -3,10 +3,8 @@ import type { AuditSource } from '../audit/events.ts';
 import { record } from '../audit/record.ts';
 import type { Database } from '../db/database.ts';
 import { notFound } from '../http/errors.ts';
-import type { Background } from '../lib/background.ts';
 import type { Attempts, Throttled } from './attempts.ts';
 import { browserOf, createBrowser, type SetsCookies, type WithCookies } from './passkey-browser.ts';
-import { deleteExpiredChallenges } from './passkey-challenges.ts';
 import { type PasskeyProof, type SignInUse, signInOptions, verifyPasskey } from './passkey-sign-in.ts';
 import { relyingPartyOf } from './relying-party.ts';
 
@@ -26,14 +24,12 @@ export type PasskeySteps = ReturnType<typeof createPasskeySteps>;
 type Dependencies = {
   db: Database;
   attempts: Attempts;
-  background: Pick<Background, 'repeat'>;
   /** The public origin, `https://id.example`, and what its people know it as. */
   origin: string;
   name: string;
 };
 
-export function createPasskeySteps({ db, attempts, background, origin, name }: Dependencies) {
-  background.repeat('deleting passkey challenges', 60 * 60 * 1000, () => deleteExpiredChallenges(db));
+export function createPasskeySteps({ db, attempts, origin, name }: Dependencies) {
   const relyingParty = relyingPartyOf(origin, name);
   const secure = origin.startsWith('https:');
   return {

@@ -3,7 +3,7 @@
  * for each of a few accounts; the rows hold hashes. A browser is forgotten when its person says so, when the password or
  * a factor changes, and after 30 days.
  */
-import { and, desc, eq, gt, inArray, isNull, lte, or, sql } from 'drizzle-orm';
+import { and, desc, eq, gt, inArray, isNull, or, sql } from 'drizzle-orm';
 import type { AuditSource } from '../audit/events.ts';
 import { record } from '../audit/record.ts';
 import type { Database } from '../db/database.ts';
@@ -67,7 +67,6 @@ export async function rememberBrowser(
 ) {
   const token = randomToken();
   await db.transaction(async (tx) => {
-    await tx.delete(rememberedDevices).where(lte(rememberedDevices.expiresAt, now));
     await tx.insert(rememberedDevices).values({
       tokenHash: sha256(token),
       accountId,

@@ -18,7 +18,7 @@ export type SignInStep = 'second-factor' | 'change-password' | 'done';
 export type SignInState = {
   /** RFC 8176 values of what was shown so far; `mfa` among them says that two factors were. */
   amr: readonly string[];
-  /** Whether the account's owner turned two-step verification on. */
+  /** Whether the account's owner turned two-step verification on, or is an administrator who has a second factor. */
   twoStep: boolean;
   /** Whether the second factor was shown in this browser lately, and the person asked not to be asked again. */
   remembered: boolean;

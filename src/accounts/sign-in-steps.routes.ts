@@ -110,11 +110,17 @@ export function createSignInSteps({ db, encryption, deviceCookies }: SignInStepD
 
   async function stateOf(req: Request, { account, amr }: Shown) {
     const browser = { cookieHeader: req.headers.cookie, secure };
-    const [{ totp }, remembered] = await Promise.all([
+    const [{ totp, passkeys }, remembered] = await Promise.all([
       findSecondFactors(db, account.id),
       isRemembered(db, account.id, browser),
     ]);
-    return { amr, twoStep: totp, remembered, passwordExpired: account.passwordExpiredAt !== null };
+    const administrator = account.administratorSince !== null;
+    return {
+      amr,
+      twoStep: totp || (administrator && passkeys > 0),
+      remembered: remembered && !administrator,
+      passwordExpired: account.passwordExpiredAt !== null,
+    };
   }
 
   /** Sends a browser to the step; tells a program which one it is and what it may answer with. */

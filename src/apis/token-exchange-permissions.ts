@@ -60,24 +60,6 @@ export async function listExchangePermissions(db: Database, clientId?: string): 
     .orderBy(asc(client), asc(subjectApi), asc(targetApi), asc(mode));
 }
 
-/** The ways in which a client may turn a token for one API into one for another. */
-export async function findExchangeModes(
-  db: Database,
-  { clientId, subjectApi, targetApi }: Omit<ExchangePermission, 'mode'>,
-): Promise<ExchangeMode[]> {
-  const rows = await db
-    .select({ mode: tokenExchangePermissions.mode })
-    .from(tokenExchangePermissions)
-    .where(
-      and(
-        eq(tokenExchangePermissions.clientId, clientId),
-        eq(tokenExchangePermissions.subjectApi, subjectApi),
-        eq(tokenExchangePermissions.targetApi, targetApi),
-      ),
-    );
-  return rows.map(({ mode }) => mode);
-}
-
 function same({ clientId, subjectApi, targetApi, mode }: ExchangePermission) {
   return and(
     eq(tokenExchangePermissions.clientId, clientId),

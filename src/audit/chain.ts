@@ -25,25 +25,34 @@ export type Chain = Omit<typeof auditChain.$inferSelect, 'name' | 'seal'>;
 const batch = 500;
 const beginning: Chain = { anchorPosition: 0, anchorHash: '', headPosition: 0, headHash: '' };
 
+/** What is told of an event that was taken in. */
+export type TakenIn = { event: string; outcome: string; details: Record<string, unknown> };
+
 /**
  * Gives every committed event that has none its place. Answers how many; 0 also while another instance is at it.
  * @param key the secret of the seal
+ * @param onTakenIn is told of every event once: no two instances take in the same
  * @throws {AuditChainError}
  */
-export async function chainEvents(db: Database, key: string): Promise<number> {
+export async function chainEvents(
+  db: Database,
+  key: string,
+  onTakenIn: (events: readonly TakenIn[]) => void = () => {},
+): Promise<number> {
   for (let chained = 0; ; ) {
     const more = await chainBatch(db, key);
-    chained += more;
-    if (more < batch) return chained;
+    onTakenIn(more);
+    chained += more.length;
+    if (more.length < batch) return chained;
   }
 }
 
-async function chainBatch(db: Database, key: string): Promise<number> {
+async function chainBatch(db: Database, key: string): Promise<TakenIn[]> {
   const unchained = () => db.select({ id: auditEvents.id }).from(auditEvents).where(isNull(auditEvents.position));
-  if ((await unchained().limit(1)).length === 0) return 0;
+  if ((await unchained().limit(1)).length === 0) return [];
   return db.transaction(async (tx) => {
     const chain = await lockChain(tx, key);
-    if (!chain) return 0;
+    if (!chain) return [];
     const events = await tx
       .select(eventColumns)
       .from(auditEvents)
@@ -62,7 +71,7 @@ async function chainBatch(db: Database, key: string): Promise<number> {
       from jsonb_to_recordset(${JSON.stringify(links)}::jsonb) as link(id bigint, position bigint, hash text)
       where event.id = link.id`);
     await saveChain(tx, key, { ...chain, headPosition: position, headHash: hash });
-    return links.length;
+    return events;
   });
 }
 

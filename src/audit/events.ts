@@ -17,6 +17,8 @@ export const auditEventMeanings = {
   'account.changed': 'The profile changed; `changed` names the fields.',
   'account.suspended': 'The operator suspended the account; all it was signed in to ended.',
   'account.reinstated': 'The operator ended the suspension.',
+  'account.administrator-granted': 'The operator made the account an administrator.',
+  'account.administrator-withdrawn': 'The operator took that back.',
   'account.deletion-requested': 'The person asked for the account to be deleted.',
   'account.deletion-cancelled': 'The person took that back, by signing in.',
   'account.deleted': 'The account is gone for good.',
@@ -81,6 +83,11 @@ export const auditEventMeanings = {
   'key.revoked': 'The operator revoked a signing key: nothing it signed verifies.',
   'key.imported': 'The operator brought a signing key.',
   'keys.re-encrypted': 'Secrets were encrypted again under a newer key.',
+
+  'backup.created': 'The operator made a backup; `sha256` is the file’s, `secrets` what it holds besides the database.',
+  'backup.restored': 'The operator restored a backup; what happened since `taken_at` is not here.',
+  'move.started': 'The operator began to move the installation to another database: nothing is changed here any more.',
+  'move.cancelled': 'The operator called that off.',
 
   'audit-log.shortened': 'Events older than the policy keeps were removed; the chain begins behind them.',
   'audit-log.restarted': 'The operator began a new chain, because the one before was broken.',

@@ -5,11 +5,11 @@ import { type ImportedLine, importLine } from '../accounts/account-import.ts';
 import { withDatabase } from './database.ts';
 import { operator } from './operator.ts';
 import { print, printJson } from './output.ts';
+import { createProgress } from './progress.ts';
 
 type Refused = { line: number; reason: string };
 type Result = { created: number; existing: number; refused: Refused[] };
 
-const progressEvery = 1000;
 /** More are counted and not told one by one. */
 const mostTold = 100;
 
@@ -40,6 +40,7 @@ async function importAccounts(
 ): Promise<void> {
   const result: Result = { created: 0, existing: 0, refused: [] };
   let refused = 0;
+  const progress = createProgress('Lines');
   await withDatabase(async (db) => {
     let line = 0;
     for await (const text of linesOf(file)) {
@@ -53,9 +54,9 @@ async function importAccounts(
           if (result.refused.length < mostTold) result.refused.push({ line, reason: imported.reason });
         }
       }
-      if (line % progressEvery === 0) process.stderr.write(`${line} lines …\n`);
+      progress.update(line);
     }
-  });
+  }).finally(() => progress.done());
   if (json) printJson(result);
   else {
     const { created, existing } = result;

@@ -8,6 +8,7 @@ import { addUnthrottle, attemptInWords, attemptJson } from './account-attempts.t
 import { addChangeEmail } from './account-email.ts';
 import { addImport } from './account-import.ts';
 import { addTwoStepOff } from './account-two-step.ts';
+import { addAdminOff } from './administrators.ts';
 import { withDatabase } from './database.ts';
 import { operator } from './operator.ts';
 import { count, epochSeconds, formatDate, formatFields, formatTable, print, printJson } from './output.ts';
@@ -62,6 +63,7 @@ Example:
   addImport(accounts);
   addChangeEmail(accounts, { getAccount });
   addTwoStepOff(accounts, { getAccount });
+  addAdminOff(accounts, { getAccount });
   addUnthrottle(accounts, { getAccount, source: operator });
 }
 
@@ -88,6 +90,7 @@ async function showAccount(who: string, { json }: { json?: true }): Promise<void
     formatFields({
       sub,
       state: stateOf(account),
+      administrator: account.administratorSince ? `since ${formatDate(account.administratorSince)}` : undefined,
       created: account.createdAt.toISOString(),
       changed: account.updatedAt.toISOString(),
       ...Object.fromEntries(Object.entries(claims).map(([name, value]) => [name, String(value)])),
@@ -119,6 +122,7 @@ function toJson(account: Account): Record<string, unknown> {
     ...accountClaims(account),
     created_at: epochSeconds(account.createdAt),
     suspended_at: account.suspendedAt && epochSeconds(account.suspendedAt),
+    ...(account.administratorSince && { administrator_since: epochSeconds(account.administratorSince) }),
     ...(account.deletionAt && { deletion_at: epochSeconds(account.deletionAt) }),
   };
 }

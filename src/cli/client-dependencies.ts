@@ -13,14 +13,14 @@ import { withDatabase } from './database.ts';
 
 /** Runs `work` with what registering and changing clients takes: the same validator and hashes as behind the routes. */
 export function withClientDependencies<T>(
-  work: (db: Database, dependencies: ClientDependencies) => Promise<T>,
+  work: (db: Database, dependencies: ClientDependencies, config: Config) => Promise<T>,
 ): Promise<T> {
   return withDatabase(async (db, config) => {
     const bcrypt = createBcryptPool({ rounds: config.bcryptRounds });
     const outbound = createOutbound({ allow: config.outboundAllow });
     try {
       const validate = clientValidator(await providerForValidation(db, config, outbound.fetch));
-      return await work(db, { validate, bcrypt, production: config.production });
+      return await work(db, { validate, bcrypt, production: config.production }, config);
     } finally {
       await bcrypt.close();
       await outbound.close();
@@ -29,6 +29,7 @@ export function withClientDependencies<T>(
 }
 
 const nothing = async () => undefined;
+const none = async () => [];
 const noPage = async () => '';
 
 /** A provider that is never asked for a page, a person or a stored client: what metadata it takes depends on none of them. */
@@ -41,6 +42,7 @@ function providerForValidation(db: Database, config: Config, fetch: typeof globa
     fetch,
     loadKeys: () => loadSigningKeys(db, encryption, config.jwksPrivateKey),
     loadAuthorizationDetailsTypes: () => listAuthorizationDetailsTypes(db),
+    apis: { findAccess: none, findOnlyAccess: nothing, findClientApis: none, findExchangeModes: none },
     clients: { find: nothing, markUsed: nothing },
     accountClaims: nothing,
     verifyClientSecret: async () => false,

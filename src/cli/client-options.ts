@@ -37,12 +37,12 @@ export function addMetadataOptions(command: Command): Command {
     .option('--json', 'print the client metadata as JSON');
 }
 
-function collect(value: string, before: string[] = []): string[] {
+export function collect(value: string, before: string[] = []): string[] {
   return [...before, value];
 }
 
 /** RFC 8628: a television or a command line cannot keep a secret, and is to stay signed in. */
-const deviceApp: Metadata = {
+export const deviceApp: Metadata = {
   grant_types: ['urn:ietf:params:oauth:grant-type:device_code', 'refresh_token'],
   token_endpoint_auth_method: 'none',
 };

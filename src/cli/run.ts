@@ -1,7 +1,11 @@
 import { CommanderError } from 'commander';
 import { ConfigError } from '../config.ts';
 import { isUnavailable } from '../db/database.ts';
+import { TargetError } from '../db/empty-database.ts';
+import { DatabaseError } from '../db/migrate.ts';
 import { HttpError } from '../http/errors.ts';
+import { BackupError } from '../ops/backup-file.ts';
+import { TransferError } from '../ops/load.ts';
 import { createProgram } from './program.ts';
 
 const failed = 1;
@@ -19,6 +23,9 @@ export async function run(argv: readonly string[]): Promise<number> {
   }
 }
 
+/** Their sentence tells which database or file it is about. */
+const saysAll = [BackupError, DatabaseError, TargetError, TransferError];
+
 /** One line, or one for each problem of the configuration. */
 function explain(error: unknown): string {
   if (error instanceof ConfigError) return error.message;
@@ -26,6 +33,7 @@ function explain(error: unknown): string {
 }
 
 function sentenceOf(error: unknown): string {
+  if (saysAll.some((type) => error instanceof type)) return (error as Error).message;
   if (isUnavailable(error)) return 'The database does not answer. Check DATABASE_URL, or try again.';
   if (!(error instanceof Error)) return String(error);
   if (error instanceof HttpError && error.issues) {

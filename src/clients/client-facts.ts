@@ -18,6 +18,8 @@ export function fullMetadata({ clientId, metadata, createdAt }: Client): ClientM
 /** Keys fetched from a `jwks_uri` are used no longer than this, so that one taken from there stops working. */
 const keysLastMs = 10 * 60 * 1000;
 
+const keysAsOf = () => Math.floor(Date.now() / keysLastMs);
+
 /** The client as the protocol library's model `Client` reads it. While it stays the same, so do the keys that were fetched for it. */
 export function libraryPayload(client: Client): ClientMetadata {
   const { clientId, metadata, firstParty, authorizationMetadata } = client;
@@ -29,7 +31,20 @@ export function libraryPayload(client: Client): ClientMetadata {
     ...(authorizationMetadata && { authorization_metadata: authorizationMetadata }),
     unverified: isUnverified(client),
     ...(isUnused(client) && { unused: true }),
-    ...(metadata.jwks_uri !== undefined && { keys_as_of: Math.floor(Date.now() / keysLastMs) }),
+    ...(metadata.jwks_uri !== undefined && { keys_as_of: keysAsOf() }),
+  };
+}
+
+/** Answers `libraryPayload` with the same object as long as it would say the same of the same client. */
+export function createLibraryPayloads(): (client: Client) => ClientMetadata {
+  const made = new WeakMap<Client, ClientMetadata>();
+  return (client) => {
+    const earlier = made.get(client);
+    if (earlier && (earlier.keys_as_of ?? keysAsOf()) === keysAsOf()) return earlier;
+    // The library notes a certificate's thumbprint beside the key that came with it.
+    const payload = structuredClone(libraryPayload(client));
+    made.set(client, payload);
+    return payload;
   };
 }
 

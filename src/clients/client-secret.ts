@@ -2,7 +2,7 @@
  * Client secrets: made here, kept as bcrypt, compared without paying bcrypt on every token request. What was right once
  * is remembered as a keyed digest; what is wrong pays in full each time.
  */
-import { createHmac, randomBytes } from 'node:crypto';
+import { createHmac, createSecretKey, randomBytes } from 'node:crypto';
 import type { Bcrypt } from '../lib/bcrypt-pool.ts';
 import { randomToken } from '../lib/random.ts';
 
@@ -32,7 +32,7 @@ const maxRemembered = 5_000;
 /** @param bcrypt a lane of the pool of its own, so that a flood of wrong secrets does not hold up sign-ins */
 export function createSecretVerifier({ bcrypt }: { bcrypt: Bcrypt }): SecretVerifier {
   // Leaves the process with it: nothing that is remembered can be tried against offline.
-  const key = randomBytes(32);
+  const key = createSecretKey(randomBytes(32));
   const digestOf = (secretHash: string, secret: string) =>
     createHmac('sha256', key).update(`${secretHash}\0${secret}`).digest('base64');
   /** The digest that was right, by stored hash; the one used longest ago comes first. */

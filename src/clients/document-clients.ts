@@ -10,11 +10,16 @@ import { type ClientMetadata, oidcClients } from '../db/schema.ts';
 import { HttpError, tooManyRequests } from '../http/errors.ts';
 import { addressKey } from '../http/rate-limit.ts';
 import { countHit } from '../http/throttle.ts';
+import type { ClientDirectory } from './client-directory.ts';
 import { type MetadataDependencies, validateMetadata } from './client-metadata.ts';
 import { type Client, changedMembers, findClient } from './clients.ts';
 import { DocumentUnreachable, documentMetadata, documentRefused, fetchDocument } from './metadata-document.ts';
 
-export type DocumentClientsDependencies = MetadataDependencies & { db: Database; fetch: typeof globalThis.fetch };
+export type DocumentClientsDependencies = MetadataDependencies & {
+  db: Database;
+  findKnown: ClientDirectory;
+  fetch: typeof globalThis.fetch;
+};
 
 /**
  * The client of a document, with `source` whoever names it: the document is then fetched when it must. Without, only a
@@ -30,11 +35,11 @@ const leaseMs = 60 * 1000;
 const fetchesPerMinute = 30;
 
 export function createDocumentClients(dependencies: DocumentClientsDependencies): FindDocumentClient {
-  const { db, fetch } = dependencies;
+  const { db, findKnown, fetch } = dependencies;
   const underWay = new Map<string, Promise<Client>>();
 
   return async (clientId, source) => {
-    const known = await findClient(db, clientId);
+    const known = await findKnown(clientId);
     const client = known && isUsable(known) ? known : undefined;
     if (!source) return client;
     if (!client) return fetchFirst(clientId, source);

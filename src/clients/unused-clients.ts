@@ -2,9 +2,10 @@
  * Clients that came from outside and never got a token, be it a try that was left or a flood of them. They are absent
  * once their time is up, and deleted in the background later. The operator's own stay.
  */
-import { and, eq, gt, inArray, isNotNull, isNull, lte, ne, or, type SQL } from 'drizzle-orm';
+import { and, eq, gt, inArray, isNotNull, isNull, ne, or, type SQL, sql } from 'drizzle-orm';
 import { record } from '../audit/record.ts';
 import type { Database } from '../db/database.ts';
+import { type Batch, type Deleted, type Expiring, lockExpired } from '../db/expired.ts';
 import { oidcClients, oidcGrants } from '../db/schema.ts';
 import type { Client } from './clients.ts';
 
@@ -20,14 +21,21 @@ export function isUnused(client: Pick<Client, 'registeredBy' | 'firstParty' | 'u
   return client.usedAt === null && client.registeredBy !== 'operator' && !client.firstParty;
 }
 
+/** True for a client that is absent, whether or not it was deleted yet. */
+export function isGone(client: Pick<Client, 'registeredBy' | 'firstParty' | 'usedAt' | 'createdAt'>): boolean {
+  return isUnused(client) && client.createdAt <= lastDay();
+}
+
 /** The clients that there are, as a condition on their table. */
 export function isKept(): SQL | undefined {
   return or(isNotNull(usedAt), eq(registeredBy, 'operator'), firstParty, gt(createdAt, lastDay()));
 }
 
-function isOver(): SQL | undefined {
-  return and(isNull(usedAt), ne(registeredBy, 'operator'), eq(firstParty, false), lte(createdAt, lastDay()));
-}
+export const unusedClients: Expiring = {
+  table: oidcClients,
+  at: createdAt,
+  where: () => and(isNull(usedAt), ne(registeredBy, 'operator'), eq(firstParty, false)),
+};
 
 /** Notes the first token; later ones change nothing. */
 export async function markClientUsed(db: Database, clientId: string): Promise<void> {
@@ -37,32 +45,19 @@ export async function markClientUsed(db: Database, clientId: string): Promise<vo
     .where(and(eq(oidcClients.clientId, clientId), isNull(usedAt)));
 }
 
-const batchSize = 100;
-/** What one call takes on, so that it never takes long; the next call goes on. */
-const maxBatches = 50;
-
-/** Deletes clients whose time is up, with all that was issued to them. Several instances may do so at once. */
-export async function deleteUnusedClients(db: Database): Promise<void> {
-  for (let batch = 0; batch < maxBatches; batch += 1) {
-    if ((await deleteBatch(db)) < batchSize) return;
-  }
-}
-
-async function deleteBatch(db: Database): Promise<number> {
+/** Deletes a batch of clients whose time is up, with all that was issued to them. Several instances may do so at once. */
+export function deleteUnusedClients(db: Database, batch: Batch = { before: lastDay(), limit: 100 }): Promise<Deleted> {
   return db.transaction(async (tx) => {
-    const over = await tx
-      .select({ clientId: oidcClients.clientId })
-      .from(oidcClients)
-      .where(isOver())
-      .limit(batchSize)
-      .for('update', { skipLocked: true });
-    const clientIds = over.map(({ clientId }) => clientId);
-    if (clientIds.length === 0) return 0;
+    const { rows } = await tx.execute<{ clientId: string; upTo: string }>(sql`
+      with over as (${lockExpired(unusedClients, batch, sql`client_id`)})
+      select client_id as "clientId", at::text as "upTo" from over order by at`);
+    const clientIds = rows.map(({ clientId }) => clientId);
+    if (clientIds.length === 0) return { deleted: 0 };
     await tx.delete(oidcClients).where(inArray(oidcClients.clientId, clientIds));
     await tx.delete(oidcGrants).where(inArray(oidcGrants.clientId, clientIds));
     for (const clientId of clientIds) {
       await record(tx, { event: 'client.deleted', clientId, details: { reason: 'never used' } });
     }
-    return clientIds.length;
+    return { deleted: clientIds.length, upTo: rows.at(-1)?.upTo };
   });
 }

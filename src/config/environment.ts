@@ -37,6 +37,10 @@ export const shape = {
     unset: 'embedded PostgreSQL under `DATA_DIR`',
     meaning: 'any PostgreSQL 15 or later: `postgres://user:password@host:port/database`',
   }),
+  DATABASE_POOL_SIZE: values.whole(2, 1000).register(variables, {
+    default: '10',
+    meaning: 'connections to the database that each process keeps at most',
+  }),
   DATA_DIR: values.folder().register(variables, {
     default: './data',
     meaning: 'folder of the embedded database and of generated secrets (made with mode 0700)',
@@ -159,12 +163,51 @@ export const shape = {
     .register(variables, { default: '178', meaning: 'the one colour of the pages, as a hue from 0 to 360' }),
   WEB_CONCURRENCY: values
     .workers()
-    .register(variables, { default: '1', meaning: 'worker processes; `auto` is one per core' }),
+    .register(variables, { default: '1', meaning: 'processes that serve requests; `auto` is one per core' }),
+  STOP_DELAY_SECONDS: values.whole(0, 300).register(variables, {
+    default: '0',
+    productionDefault: '5',
+    meaning:
+      'seconds in which a server asked to stop still takes requests while `/readyz` is red already, for load balancers to notice, 0 to 300',
+  }),
+  BACKUP_PASSPHRASE: values.passphrase().optional().register(variables, {
+    secret: true,
+    unset: 'the commands ask for it',
+    meaning: 'encrypts and opens backups: at least 12 characters',
+  }),
   METRICS_TOKEN: values.bearerToken().optional().register(variables, {
     secret: true,
     unset: '`/metrics` answers loopback only',
     meaning: 'bearer token for `/metrics`',
   }),
+  OTEL_EXPORTER_OTLP_ENDPOINT: values.collectorUrl().optional().register(variables, {
+    unset: 'no traces are made',
+    meaning: 'OpenTelemetry collector that takes traces by OTLP over HTTP, such as `http://localhost:4318`',
+  }),
+  OTEL_EXPORTER_OTLP_HEADERS: values.headerList().optional().register(variables, {
+    secret: true,
+    unset: 'none',
+    meaning: 'headers for the collector: `name=value`, comma-separated, values percent-encoded',
+  }),
+  OTEL_SERVICE_NAME: values
+    .serviceName()
+    .register(variables, { default: 'latchkey', meaning: 'what traces call this server' }),
+  OTEL_TRACES_SAMPLER: values
+    .oneOf(
+      'parentbased_always_on',
+      'parentbased_always_off',
+      'parentbased_traceidratio',
+      'always_on',
+      'always_off',
+      'traceidratio',
+    )
+    .register(variables, {
+      default: 'parentbased_always_on',
+      meaning: 'which requests are traced; with `parentbased_…` whoever sends `traceparent` decides for its own',
+    }),
+  OTEL_TRACES_SAMPLER_ARG: values
+    .share()
+    .register(variables, { default: '1', meaning: 'share of requests that `…traceidratio` traces, 0 to 1' }),
   AUDIT_RETENTION_DAYS: values.whole(1, 36500).register(variables, {
     default: '400',
     meaning: 'days after which events leave the audit log, 1 to 36500',

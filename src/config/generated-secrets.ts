@@ -1,5 +1,15 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync, fsyncSync, linkSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  fsyncSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 
 /**
@@ -11,6 +21,25 @@ import { join } from 'node:path';
 export function generatedSecret(dataDir: string, name: string): string {
   const file = join(dataDir, name);
   return read(file) ?? create(dataDir, file);
+}
+
+/** The secret if there is one. Throws the file system's error when the file cannot be read. */
+export function findSecret(dataDir: string, name: string): string | undefined {
+  return read(join(dataDir, name));
+}
+
+/** Puts `text` in the place of the secret, at once and on the disk. Throws the file system's error. */
+export function replaceSecret(dataDir: string, name: string, text: string): void {
+  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  const file = join(dataDir, name);
+  const draft = `${file}.${randomBytes(8).toString('hex')}`;
+  try {
+    writeFileSync(draft, `${text}\n`, { mode: 0o600, flag: 'wx', flush: true });
+    renameSync(draft, file);
+  } finally {
+    rmSync(draft, { force: true });
+  }
+  if (process.platform !== 'win32') flushFolder(dataDir);
 }
 
 function read(file: string): string | undefined {

@@ -1,25 +1,10 @@
-/** The rules about the environment as a whole: what several variables say together, and what this version cannot do. */
+/** The rules about the environment as a whole: what several variables say together. */
 import { z } from 'zod';
 import { type Name, shape } from './environment.ts';
 import { keyMatchesCertificate } from './keys.ts';
 import { isLoopbackOrigin } from './values.ts';
 
 type Values = z.output<z.ZodObject<typeof shape>>;
-
-type Unavailable = { name: Name; asked: (values: Values) => boolean; feature: string; available: string };
-
-/** Values that have their meaning already and their effect not yet: refused, since a promise must not be ignored. */
-export const unavailable: readonly Unavailable[] = [
-  {
-    name: 'WEB_CONCURRENCY',
-    asked: (v) => v.WEB_CONCURRENCY === 'auto' || v.WEB_CONCURRENCY > 1,
-    feature: 'several worker processes',
-    available: '1',
-  },
-];
-
-/** Variables that are read already and have no effect yet: named in a warning. */
-export const withoutEffect: readonly Name[] = ['METRICS_TOKEN'];
 
 /** From texts (defaults filled in, unset ones absent) to values. Each issue's path is a variable, its message what was expected. */
 export const environment = z
@@ -69,16 +54,7 @@ export const environment = z
     path: ['OIDC_ENCRYPTION_KEY'],
     error: '32 bytes in base64, given because all instances on one DATABASE_URL must share it in production',
     when: always,
-  })
-  .superRefine(
-    (v, context) => {
-      for (const { name, feature, available } of unavailable.filter(({ asked }) => asked(v))) {
-        const message = `${available} (${feature}: not available in this version yet)`;
-        context.addIssue({ code: 'custom', path: [name], message });
-      }
-    },
-    { when: always },
-  );
+  });
 
 function plain(origin: string | undefined): origin is string {
   return origin?.startsWith('http:') ?? false;

@@ -1,7 +1,6 @@
 /** The environment as texts: what was given under which of our names, what its `_FILE` holds, and names that are nearly ours. */
 import { readFileSync } from 'node:fs';
 import { describeVariable, type Name, names } from './environment.ts';
-import { withoutEffect } from './rules.ts';
 
 /** `unreadable` holds, by variable, the problem that kept its text from being read. */
 type Texts = { texts: Partial<Record<Name, string>>; unreadable: Map<string, string> };
@@ -35,7 +34,7 @@ function readSecretFile(file: string): string | undefined {
   }
 }
 
-/** What is not wrong but surely not meant: names that look like ours, and settings without effect in this version. */
+/** What is not wrong but surely not meant: names that look like ours, and what is missed in production. */
 export function findWarnings(env: NodeJS.ProcessEnv): string[] {
   const given = Object.keys(env).filter((name) => env[name]?.trim());
   const known = new Set<string>(
@@ -48,14 +47,10 @@ export function findWarnings(env: NodeJS.ProcessEnv): string[] {
       if (meant) return `${name} is not a setting: is ${meant} meant?`;
       return /^(OIDC|BRAND)_/.test(name) ? `${name} is not a setting` : [];
     });
-  const idle = withoutEffect
-    .filter((name) => given.includes(name) || given.includes(`${name}_FILE`))
-    .map((name) => `${name} has no effect in this version yet`);
   const mailless =
     env.NODE_ENV?.trim() === 'production' && !given.includes('SMTP_URL') && !given.includes('SMTP_URL_FILE');
   return [
     ...misspelled,
-    ...idle,
     ...(mailless ? ['SMTP_URL is not set: no mail is sent, so nobody can confirm an address or reset a password'] : []),
   ];
 }

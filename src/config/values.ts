@@ -90,6 +90,10 @@ export function mailAddress() {
   );
 }
 
+export function passphrase() {
+  return value('at least 12 characters', (text) => (text.length >= 12 ? text : undefined));
+}
+
 /** RFC 6750 §2.1: what can follow `Bearer `. */
 export function bearerToken() {
   return value('a bearer token: letters, digits and - . _ ~ + / with = at the end only', (text) =>
@@ -143,6 +147,32 @@ export function rangeUrl() {
     const url = new URL(text);
     return /^https?:$/.test(url.protocol) && url.username === '' && /[/=]$/.test(text) ? url.href : undefined;
   });
+}
+
+export function collectorUrl() {
+  return value('an http or https URL without query', (text) => {
+    const url = new URL(text);
+    const bare = /^https?:$/.test(url.protocol) && url.search === '' && url.hash === '' && url.username === '';
+    return bare ? url.href.replace(/\/+$/, '') : undefined;
+  });
+}
+
+export function headerList() {
+  return value('name=value, several separated by commas, values percent-encoded', (text) => {
+    const pairs = text.split(',').map((pair) => /^\s*([a-z0-9-]{1,100})\s*=\s*(\S*)\s*$/i.exec(pair));
+    if (!pairs.every((pair) => pair !== null)) return undefined;
+    return Object.fromEntries(pairs.map(([, name = '', encoded = '']) => [name, decodeURIComponent(encoded)]));
+  });
+}
+
+export function serviceName() {
+  return value('1 to 60 letters, digits or . _ - /', (text) => (/^[\w./-]{1,60}$/.test(text) ? text : undefined));
+}
+
+export function share() {
+  return value('a number from 0 to 1', (text) =>
+    /^(0|1|[01]?\.\d+)$/.test(text) && Number(text) <= 1 ? Number(text) : undefined,
+  );
 }
 
 export function workers() {

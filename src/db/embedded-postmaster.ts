@@ -138,7 +138,10 @@ const passing = /lock file .*(already exists|is empty|No such file)|shared memor
 
 function explainExit(log: string, pid: number | undefined, failure: string): undefined {
   // Another process may be writing the same log; what has no number was said before PostgreSQL itself ran.
-  const lines = log.split('\n').filter((line) => line.includes(`[${pid}]`) || !/^\S+ \S+ \S+ \[\d+\]/.test(line));
+  const said = log.split('\n').filter((line) => !/^\S+ \S+ \S+ \[\d+\]/.test(line) || line.includes(`[${pid}]`));
+  // Recovery is done by a process of the server's, which says itself what was in its way: a full disk, for one.
+  const recovery = /startup process \(PID (\d+)\) exited/.exec(said.join('\n'))?.[1];
+  const lines = recovery ? log.split('\n').filter((line) => line.includes(`[${recovery}]`)) : said;
   const fatal = lines.find((line) => /FATAL|PANIC/.test(line)) ?? lines.findLast((line) => line.trim() !== '');
   if (passing.test(fatal ?? '')) return undefined;
   throw new EmbeddedError(

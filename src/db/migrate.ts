@@ -1,16 +1,15 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { sql } from 'drizzle-orm';
 import { drizzle } from 'drizzle-orm/node-postgres';
-import { migrate as applyMigrations } from 'drizzle-orm/node-postgres/migrator';
 import { Client } from 'pg';
-import { type Database, isUnavailable, reasonOf } from './database.ts';
+import { type Database, isUnavailable, reasonOf, sqlState } from './database.ts';
+import { applyMigrations, listPending } from './migrations.ts';
+import { findMove, sentenceOf } from './move.ts';
 
-const folder = join(import.meta.dirname, '../../migrations');
+export { pendingMigrations } from './migrations.ts';
 
 /** One number for all instances: whoever holds it migrates, the others wait and then find nothing to do. */
-const migrationLock = 7_241_936_501;
+export const migrationLock = 7_241_936_501;
 
 /** The database cannot be used; the message is one sentence for the operator, without a secret in it. */
 export class DatabaseError extends Error {
@@ -33,6 +32,7 @@ export async function migrateWhenReady(
     try {
       return await migrate(url);
     } catch (error) {
+      if (error instanceof DatabaseError) throw error;
       const reason = reasonOf(error);
       if (!isUnavailable(error) || Date.now() > end) {
         throw new DatabaseError(`The database cannot be used (${reason}): check DATABASE_URL.`, { cause: error });
@@ -42,39 +42,72 @@ export async function migrateWhenReady(
   }
 }
 
+export type MigrateOptions = {
+  /** How long a statement may wait for a lock, and with it every request that comes after it, in milliseconds. */
+  lockTimeoutMs?: number;
+  /** How often all is tried again when a lock could not be had. */
+  tries?: number;
+  /** Told before each statement how many are done, of how many. */
+  onProgress?: (done: number, total: number) => void;
+};
+
 /**
- * Applies pending migrations to the database at `url` and answers how many there were. Safe when several instances
- * start together: they take turns under an advisory lock, on a connection of its own.
+ * Applies pending migrations to the database at `url`, all of them or none, and answers how many there were. Safe when
+ * several instances start together, and through a transaction pooler: they take turns under a lock of the transaction.
+ * A statement that has to wait for a busy table gives way, since requests queue up behind it, and is tried again.
+ * @throws {DatabaseError} when a lock could not be had
  */
-export async function migrate(url: string): Promise<number> {
+export async function migrate(
+  url: string,
+  { lockTimeoutMs = 5_000, tries = 10, onProgress }: MigrateOptions = {},
+): Promise<number> {
   const client = new Client({
     connectionString: url,
     connectionTimeoutMillis: 10_000,
     application_name: 'latchkey-migrate',
   });
+  client.on('error', () => {});
   await client.connect();
   try {
-    await client.query('select pg_advisory_lock($1)', [migrationLock]);
-    const db = drizzle(client);
-    const before = await appliedMigrations(db);
-    await applyMigrations(db, { migrationsFolder: folder });
-    return (await appliedMigrations(db)) - before;
+    for (let left = tries - 1; ; left -= 1) {
+      try {
+        return await applyAll(client, lockTimeoutMs, onProgress);
+      } catch (error) {
+        if (sqlState(error) !== lockNotAvailable) throw error;
+        if (left <= 0) throw new DatabaseError(busy(lockTimeoutMs, tries), { cause: error });
+        await delay(retryMs);
+      }
+    }
   } finally {
     await client.end();
   }
 }
 
-/** How many migrations the code carries and the database lacks; 0 is ready. */
-export async function pendingMigrations(db: Database): Promise<number> {
-  return knownMigrations - (await appliedMigrations(db));
+/** PostgreSQL's `lock_not_available`. */
+const lockNotAvailable = '55P03';
+
+const busy = (lockTimeoutMs: number, tries: number) =>
+  `Nothing was migrated: a table was in use for ${lockTimeoutMs} ms at each of ${tries} tries. Look for long transactions in pg_stat_activity, or give a longer --lock-timeout.`;
+
+async function applyAll(
+  client: Client,
+  lockTimeoutMs: number,
+  onProgress: MigrateOptions['onProgress'],
+): Promise<number> {
+  return drizzle(client).transaction(async (tx) => {
+    await tx.execute(sql`select pg_advisory_xact_lock(${migrationLock})`);
+    await refuseMoved(tx);
+    const pending = await listPending(tx);
+    if (pending.length === 0) return 0;
+    // After the turn was taken: another instance's migration may take as long as it takes.
+    await tx.execute(sql`select set_config('lock_timeout', ${`${lockTimeoutMs}ms`}, true)`);
+    await applyMigrations(tx, pending, onProgress);
+    return pending.length;
+  });
 }
 
-const journal = JSON.parse(readFileSync(join(folder, 'meta/_journal.json'), 'utf8')) as { entries: unknown[] };
-const knownMigrations = journal.entries.length;
-
-async function appliedMigrations(db: Pick<Database, 'execute'>): Promise<number> {
-  const exists = await db.execute(sql`select to_regclass('drizzle.__drizzle_migrations') is not null as found`);
-  if (!exists.rows[0]?.found) return 0;
-  const count = await db.execute(sql`select count(*)::int as applied from drizzle.__drizzle_migrations`);
-  return Number(count.rows[0]?.applied);
+/** Nothing can be written any more where `promote` has been (move.ts). @throws {DatabaseError} */
+async function refuseMoved(db: Pick<Database, 'execute'>): Promise<void> {
+  const move = await findMove(db);
+  if (move) throw new DatabaseError(sentenceOf(move));
 }

@@ -61,6 +61,8 @@ export const users = pgTable(
     passwordChangedAt: instant(),
     /** Set by the person; until `deletionAt` signing in takes it back. */
     deletionAt: instant(),
+    /** Set while the account may administer this server. */
+    administratorSince: instant(),
     createdAt: instant().notNull().defaultNow(),
     updatedAt: instant().notNull().defaultNow(),
   },
@@ -68,6 +70,7 @@ export const users = pgTable(
     uniqueIndex('users_email_normalized').on(t.emailNormalized),
     // Hashes that other systems made, until their owners sign in.
     index('users_imported_hash').on(t.id).where(sql`${t.passwordHash} not like '$bcrypt-sha384%'`),
+    index('users_deletion_at').on(t.deletionAt).where(sql`${t.deletionAt} is not null`),
     check('users_id_is_a_persons', sql`left(${t.id}, 2) = 'u_'`),
   ],
 );
@@ -107,7 +110,10 @@ export const mails = pgTable(
     keptAt: instant(),
     createdAt: instant().notNull().defaultNow(),
   },
-  (t) => [index('mails_next_attempt_at').on(t.nextAttemptAt)],
+  (t) => [
+    index('mails_next_attempt_at').on(t.nextAttemptAt),
+    index('mails_kept_at').on(t.keptAt).where(sql`${t.keptAt} is not null`),
+  ],
 );
 
 /** Authenticator apps (RFC 6238): one an account, in force once `confirmedAt` is set. */
@@ -182,7 +188,10 @@ export const rememberedDevices = pgTable(
     createdAt: instant().notNull().defaultNow(),
     expiresAt: instant().notNull(),
   },
-  (t) => [index('remembered_devices_account_id').on(t.accountId)],
+  (t) => [
+    index('remembered_devices_account_id').on(t.accountId),
+    index('remembered_devices_expires_at').on(t.expiresAt),
+  ],
 );
 
 /** RFC 7591 client metadata with the wire's own names, without any secret. */
@@ -382,12 +391,13 @@ export const oidcSessions = pgTable(
     lastSeenAt: instant(),
     createdAt: instant().notNull().defaultNow(),
     expiresAt: instant().notNull(),
-    /** An ended session stays until it expires, so that a request still under way cannot bring it back. */
+    /** An ended session stays for a day, so that a request still under way cannot bring it back. */
     endedAt: instant(),
   },
   (t) => [
     index('oidc_sessions_account_id').on(t.accountId).where(sql`${t.accountId} is not null`),
     index('oidc_sessions_expires_at').on(t.expiresAt),
+    index('oidc_sessions_ended_at').on(t.endedAt).where(sql`${t.endedAt} is not null`),
   ],
 );
 
@@ -401,7 +411,10 @@ export const oidcSessionIds = pgTable(
       .references(() => oidcSessions.uid, { onDelete: 'cascade' }),
     until: instant(),
   },
-  (t) => [index('oidc_session_ids_uid').on(t.uid)],
+  (t) => [
+    index('oidc_session_ids_uid').on(t.uid),
+    index('oidc_session_ids_until').on(t.until).where(sql`${t.until} is not null`),
+  ],
 );
 
 /** Pending questions to a person. Finished and expired rows are kept for a while to offer a way on. */
@@ -542,4 +555,11 @@ export const playgroundRuns = pgTable(
 export const providerSecrets = pgTable('provider_secrets', {
   name: text().primaryKey(),
   valueEncrypted: text().notNull(),
+});
+
+/** Work that one instance does for all: whoever holds it now, and until when nobody else may. */
+export const leases = pgTable('leases', {
+  name: text().primaryKey(),
+  holder: text().notNull(),
+  until: instant().notNull(),
 });

@@ -63,12 +63,13 @@ function words(error: HttpError): { title: string; text: string[] } {
 /** What a caller may be told of any failure. Bugs keep their details to themselves. */
 function toHttpError(error: unknown): HttpError {
   if (error instanceof HttpError) return error;
-  if (isUnavailable(error) || error instanceof BusyError) return unavailable(error);
   const status = statusOf(error);
+  // First, since a sender who hangs up looks like a broken connection to the database.
   if (status !== undefined && status >= 400 && status < 500) {
     const description = clientErrors[status] ?? 'The request could not be read.';
     return new HttpError(status, 'invalid_request', description, { cause: error });
   }
+  if (isUnavailable(error) || error instanceof BusyError) return unavailable(error);
   return new HttpError(500, 'server_error', 'Something broke on our side.', { cause: error });
 }
 

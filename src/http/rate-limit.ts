@@ -38,7 +38,11 @@ const common: Partial<Options> = {
   standardHeaders: false,
   legacyHeaders: false,
   // `req.ip` follows `trust proxy`, so a forged X-Forwarded-For counts for nothing; an IPv6 caller is its /56.
-  keyGenerator: (req) => ipKeyGenerator(req.ip ?? ''),
+  // Worked out once for all limits of a request.
+  keyGenerator: (req, { locals }) => {
+    locals.rateLimitKey ??= ipKeyGenerator(req.ip ?? '');
+    return locals.rateLimitKey as string;
+  },
   handler: (req, _res, next) => {
     const { resetTime } = (req as Request & { rateLimit: { resetTime?: Date } }).rateLimit;
     const seconds = Math.ceil(((resetTime?.getTime() ?? 0) - Date.now()) / 1000);

@@ -24,8 +24,13 @@ export type SecondFactorPages = {
   };
   /** After a sign-in with one of the last recovery codes. */
   'few-recovery-codes': { left: number; continueUrl: string; renewUrl: string };
-  /** A client asks for two steps, and the account has one. */
-  'second-factor-needed': { client: ClientTile; setUpUrl: string; cancel: { action: string } };
+  /** A client asks for two steps, or the account is an administrator's, and it has one. */
+  'second-factor-needed': {
+    client: ClientTile;
+    administrator: boolean;
+    setUpUrl: string;
+    cancel: { action: string };
+  };
   'two-step': {
     /** Since when an app is asked for its codes. */
     since?: Date | undefined;

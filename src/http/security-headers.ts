@@ -26,8 +26,8 @@ export function createContentSecurityPolicy(images: readonly string[] = []): Con
  * Headers on every answer, the library's own pages included. `Referrer-Policy` is same-origin: with no-referrer
  * browsers send `Origin: null` with our own forms, and the same-origin check would refuse them (SECURITY 26, 28).
  */
-export function securityHeaders(secure: boolean, policy: ContentSecurityPolicy): RequestHandler[] {
-  return [
+export function securityHeaders(secure: boolean, policy: ContentSecurityPolicy): RequestHandler {
+  const headers = headersOf(
     helmet({
       contentSecurityPolicy: false,
       referrerPolicy: { policy: 'same-origin' },
@@ -36,11 +36,22 @@ export function securityHeaders(secure: boolean, policy: ContentSecurityPolicy):
       // Relying parties open the sign-in in a pop-up and must hear back from it (OIDC `display=popup`).
       crossOriginOpenerPolicy: false,
     }),
-    (_req, res, next) => {
-      res.setHeader('Content-Security-Policy', policy());
-      next();
-    },
-  ];
+  );
+  headers.set('Content-Security-Policy', policy());
+  return (_req, res, next) => {
+    res.setHeaders(headers);
+    next();
+  };
+}
+
+/** The headers that Helmet sets: the same on every answer, so it is asked once. */
+function headersOf(setHeaders: ReturnType<typeof helmet>): Map<string, string> {
+  const headers = new Map<string, string>();
+  const answer = { setHeader: (name: string, value: string) => headers.set(name, value), removeHeader() {} };
+  setHeaders({} as never, answer as never, (error) => {
+    if (error) throw error;
+  });
+  return headers;
 }
 
 /** For answers that belong to one person or one moment. */

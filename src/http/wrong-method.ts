@@ -10,7 +10,7 @@ type Listing = { listRoutes(): { path: string; methods?: string[]; router?: List
  */
 export function wrongMethod(router: Router): RequestHandler {
   const allowed = new Map<string, string[]>();
-  for (const { path, methods } of routesOf(router as unknown as Listing)) {
+  for (const { path, methods } of routesOf(router)) {
     allowed.set(path, [...(allowed.get(path) ?? []), ...methods]);
   }
   const known = Router();
@@ -24,9 +24,14 @@ export function wrongMethod(router: Router): RequestHandler {
   return (req, res, next) => known(req, res, next);
 }
 
-function routesOf(router: Listing, prefix = ''): { path: string; methods: string[] }[] {
+/** Every route of `router`: its whole pattern, its own part of it (`req.route.path`), and what it is mounted below. */
+export function routesOf(router: Router): { path: string; own: string; below: string; methods: string[] }[] {
+  return list(router as unknown as Listing);
+}
+
+function list(router: Listing, prefix = ''): ReturnType<typeof routesOf> {
   return router.listRoutes().flatMap(({ path, methods = [], router: inner }) => {
     const whole = `${prefix}${path === '/' && (prefix || inner) ? '' : path}`;
-    return inner ? routesOf(inner, whole) : [{ path: whole, methods }];
+    return inner ? list(inner, whole) : [{ path: whole, own: String(path), below: prefix, methods }];
   });
 }

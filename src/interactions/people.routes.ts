@@ -11,11 +11,9 @@ import { passwordAndEmailRoutes } from '../accounts/password-and-email.routes.ts
 import { registerRoutes } from '../accounts/register.routes.ts';
 import { createFurtherSteps, secondFactorRoutes } from '../accounts/second-factor.routes.ts';
 import { verifyEmailRoutes } from '../accounts/verify-email.routes.ts';
-import type { Config } from '../config.ts';
 import type { RateLimit } from '../http/rate-limit.ts';
 import { addressDigest } from '../keys/audit-key.ts';
 import type { Encryption } from '../keys/encryption.ts';
-import type { Background } from '../lib/background.ts';
 import type { BcryptPool } from '../lib/bcrypt-pool.ts';
 import type { BrowserSessions } from '../oidc/browser-session.ts';
 import { endSessionsOf } from '../oidc/session-end.ts';
@@ -28,12 +26,17 @@ export type PeopleDependencies = Pick<
   'pages' | 'interactions' | 'clientTile' | 'findAccount' | 'accountClaims' | 'sameOrigin'
 > &
   Pick<AccountPagesDependencies, 'db' | 'deliverLogouts'> & {
-    config: Config;
+    config: Parameters<typeof passwordCheckOf>[0] & {
+      origin: string;
+      secure: boolean;
+      cookieSecrets: readonly string[];
+      accountRegistration: 'open' | 'verified' | 'closed';
+      brand: { name: string };
+    };
     encryption: Encryption;
     bcrypt: BcryptPool;
     /** For what is asked of others: the breached-password service. */
     fetch: typeof globalThis.fetch;
-    background: Background;
     log: Logger;
     /** The secret under which the audit log names addresses that belong to nobody. */
     auditKey: string;
@@ -43,7 +46,7 @@ export type PeopleDependencies = Pick<
   };
 
 export function peopleRoutes(dependencies: PeopleDependencies): Router {
-  const { db, config, encryption, bcrypt, fetch, background, log, auditKey, pages, sessions, browser } = dependencies;
+  const { db, config, encryption, bcrypt, fetch, log, auditKey, pages, sessions, browser } = dependencies;
   const { interactions, findAccount, accountClaims, clientTile, deliverLogouts, rateLimit, sameOrigin } = dependencies;
   const { origin } = config;
   const attempts = createAttempts(db);
@@ -53,7 +56,7 @@ export function peopleRoutes(dependencies: PeopleDependencies): Router {
     attempts,
     addressDigest: (email) => addressDigest(auditKey, email),
   });
-  const passkeys = createPasskeySteps({ db, attempts, background, origin, name: config.brand.name });
+  const passkeys = createPasskeySteps({ db, attempts, origin, name: config.brand.name });
   const registration = {
     db,
     encryption,

@@ -88,10 +88,14 @@ export function interactionSteps(dependencies: InteractionStepDependencies) {
     /** The client asks for two steps and the account has one: where to set up the other, and no to the client. */
     async showSetUp(req: Request, res: Response, interaction: PendingInteraction): Promise<void> {
       const path = `/auth/interaction/${interaction.uid}`;
-      const [{ step }, client] = await Promise.all([next(req, res, interaction), clientTile(interaction.clientId)]);
-      if (step !== 'set-up' || !client) return res.redirect(303, path);
+      const [{ session, step }, client] = await Promise.all([
+        next(req, res, interaction),
+        clientTile(interaction.clientId),
+      ]);
+      if (step !== 'set-up' || !session || !client) return res.redirect(303, path);
+      const administrator = (await findAccount(session.accountId))?.administratorSince != null;
       const setUpUrl = `/account/two-step/set-up?return_to=${encodeURIComponent(path)}`;
-      const data = { client, setUpUrl, cancel: { action: `${path}/abort` } };
+      const data = { client, administrator, setUpUrl, cancel: { action: `${path}/abort` } };
       await pages.page(res, 'second-factor-needed', data, { formAction: [formActionSource(interaction.redirectUri)] });
     },
   };

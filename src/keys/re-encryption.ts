@@ -4,7 +4,7 @@ import type { AuditSource } from '../audit/events.ts';
 import { record } from '../audit/record.ts';
 import type { Database } from '../db/database.ts';
 import { providerSecrets, signingKeys, totpSecrets } from '../db/schema.ts';
-import type { Encryption } from './encryption.ts';
+import type { Encryption, SealedBy } from './encryption.ts';
 import { keyPurpose, takeTurn } from './key-ring.ts';
 import { providerSecretPurpose } from './provider-secret.ts';
 import { totpPurpose } from './totp-purpose.ts';
@@ -36,7 +36,14 @@ export async function reEncrypt(
 
 /** How many lasting texts besides the signing keys an older key sealed. */
 export async function countOldSecrets(db: Database, encryption: Encryption): Promise<number> {
-  return (await sealedSecrets(db)).filter(({ text }) => encryption.sealedBy(text) === 'older').length;
+  return (await countSecrets(db, encryption)).older;
+}
+
+/** How many lasting texts besides the signing keys were sealed by each kind of key; none of configured ones opens `unknown`. */
+export async function countSecrets(db: Database, encryption: Encryption): Promise<Record<SealedBy, number>> {
+  const counts = { first: 0, older: 0, unknown: 0 };
+  for (const { text } of await sealedSecrets(db)) counts[encryption.sealedBy(text)] += 1;
+  return counts;
 }
 
 async function findSealed(db: Database): Promise<Sealed[]> {

@@ -33,13 +33,24 @@ type Job = { start: () => void; refuse: (error: BusyError) => void };
 
 const idleTimeoutMs = 60_000;
 
-/** `threads` run at once, `maxWaiting` more may wait in each lane. Threads start when first needed and end when idle. */
+/** Alone, a process leaves one core to its event loop. */
+function threadsBeside(processes: number): number {
+  const cores = availableParallelism();
+  return Math.max(1, Math.min(2, processes === 1 ? cores - 1 : Math.floor(cores / processes)));
+}
+
+/**
+ * `threads` run at once, `maxWaiting` more may wait in each lane. Threads start when first needed and end when idle.
+ * Several `processes` share the cores.
+ */
 export function createBcryptPool({
   rounds,
-  threads = Math.max(1, Math.min(2, availableParallelism() - 1)),
+  processes = 1,
+  threads = threadsBeside(processes),
   maxWaiting = 100,
 }: {
   rounds: number;
+  processes?: number;
   threads?: number;
   maxWaiting?: number;
 }): BcryptPool {

@@ -29,24 +29,10 @@ export type SmtpOptions = {
 };
 
 /** A connection a mail: few are sent, and none of them waits behind one that hangs. */
-export function createSmtp({ url, from, origin, requireTls }: SmtpOptions): SendMail {
-  const server = new URL(url);
-  const { hostname } = new URL(origin);
-  const transport = createTransport({
-    host: server.hostname.replace(/^\[|\]$/g, ''),
-    ...(server.port && { port: Number(server.port) }),
-    secure: server.protocol === 'smtps:',
-    requireTLS: requireTls,
-    ...(server.username && {
-      auth: { user: decodeURIComponent(server.username), pass: decodeURIComponent(server.password) },
-    }),
-    connectionTimeout: connectMs,
-    greetingTimeout: connectMs,
-    dnsTimeout: connectMs,
-    socketTimeout: answerMs,
-    disableFileAccess: true,
-    disableUrlAccess: true,
-  });
+export function createSmtp(options: SmtpOptions): SendMail {
+  const { from } = options;
+  const { hostname } = new URL(options.origin);
+  const transport = transportTo(options);
 
   return async ({ id, createdAt, to, subject, text, html }, signal) => {
     try {
@@ -67,6 +53,58 @@ export function createSmtp({ url, from, origin, requireTls }: SmtpOptions): Send
       throw failureOf(error);
     }
   };
+}
+
+function transportTo({ url, requireTls }: Pick<SmtpOptions, 'url' | 'requireTls'>) {
+  const server = new URL(url);
+  return createTransport({
+    host: server.hostname.replace(/^\[|\]$/g, ''),
+    ...(server.port && { port: Number(server.port) }),
+    secure: server.protocol === 'smtps:',
+    requireTLS: requireTls,
+    ...(server.username && {
+      auth: { user: decodeURIComponent(server.username), pass: decodeURIComponent(server.password) },
+    }),
+    connectionTimeout: connectMs,
+    greetingTimeout: connectMs,
+    dnsTimeout: connectMs,
+    socketTimeout: answerMs,
+    disableFileAccess: true,
+    disableUrlAccess: true,
+  });
+}
+
+export type SmtpProblem = { kind: 'unreached' | 'refused' | 'tls' | 'other'; reason: string };
+
+/** Connects and signs in as sending does, and sends a line to `to` when given. Undefined when all went well. */
+export async function probeSmtp(options: SmtpOptions, to?: string): Promise<SmtpProblem | undefined> {
+  const transport = transportTo(options);
+  try {
+    await transport.verify();
+    if (to) {
+      const host = new URL(options.origin).host;
+      const text = `Mail from ${host} arrives. Somebody who runs that server asked for this with \`latchkey doctor\`.`;
+      const headers = { 'Auto-Submitted': 'auto-generated' };
+      await transport.sendMail({
+        from: options.from,
+        to: { name: '', address: to },
+        subject: `Mail from ${host}`,
+        text,
+        headers,
+      });
+    }
+    return undefined;
+  } catch (error) {
+    const { code = '', message = '' } = error as { code?: string; message?: string };
+    const reason = failureOf(error).message;
+    if (code === 'EAUTH') return { kind: 'refused', reason };
+    if (code === 'ETLS' || /certificate|self.signed|wrong version number/i.test(message))
+      return { kind: 'tls', reason };
+    const unreached = ['ECONNECTION', 'ESOCKET', 'ETIMEDOUT', 'EDNS', 'ECONNREFUSED', 'ECONNRESET'].includes(code);
+    return { kind: unreached ? 'unreached' : 'other', reason };
+  } finally {
+    transport.close();
+  }
 }
 
 /** Neither the server's words nor the address are kept: they name people. */

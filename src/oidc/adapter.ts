@@ -7,15 +7,17 @@ import { type Adapter, type AdapterPayload, errors, Provider } from 'oidc-provid
 import type { AuditSource } from '../audit/events.ts';
 import type { Database } from '../db/database.ts';
 import type { Encryption } from '../keys/encryption.ts';
+import { findArtifact, findGrant } from './artifact-lookup.ts';
 import {
   consumeArtifact,
   deleteArtifact,
   deleteArtifactsOfGrant,
+  deleteGrants,
   deleteTokenFamily,
-  findArtifact,
   insertArtifact,
   insertArtifactOfSession,
   type Payload,
+  rotateArtifact,
   upsertArtifact,
   upsertGrant,
 } from './artifacts.ts';
@@ -23,8 +25,9 @@ import { createFindClient } from './client-id-metadata-documents.ts';
 import { deviceCodeStore } from './device-codes.ts';
 import { findInteraction, finishInteraction, upsertInteraction } from './interaction-store.ts';
 import { markOutage } from './outage.ts';
-import { leewayFor } from './refresh-tokens.ts';
+import { leewayFor, startedRotation, startRotation } from './refresh-tokens.ts';
 import { PresentedBefore } from './replay-detection.ts';
+import { forget, type Known, type RequestMemo } from './request-memo.ts';
 import { requestSource } from './request-source.ts';
 import { endSession } from './session-end.ts';
 import { findSession, findSessionByUid, retireSessionId, sessionEnded, upsertSession } from './session-store.ts';
@@ -42,6 +45,8 @@ export type AdapterDependencies = {
   clients: ClientStorage;
   /** Seconds in which a rotated refresh token may be presented again. */
   refreshTokenLeewaySeconds: number;
+  /** Without it everything is read when it is asked for. */
+  memo?: RequestMemo;
   /** Has the logout tokens delivered that an end of a session queued; where nobody signs out there is none. */
   deliverLogouts?: () => void;
 };
@@ -68,12 +73,21 @@ export function createAdapter(dependencies: AdapterDependencies): (model: string
 /** What the revocation endpoint takes: with it goes the rest of its grant. */
 const hasFamily = new Set(['AccessToken', 'RefreshToken']);
 
-function artifactStore(model: string, { db, encryption, refreshTokenLeewaySeconds }: AdapterDependencies): Store {
+function artifactStore(model: string, dependencies: AdapterDependencies): Store {
+  const { db, encryption, memo, refreshTokenLeewaySeconds } = dependencies;
   const leeway = () => ({ leewaySeconds: model === 'RefreshToken' ? leewayFor(refreshTokenLeewaySeconds) : 0 });
   return {
     async upsert(id, payload, expiresIn) {
       const artifact = { model, id, payload: storable(payload), expiresIn };
-      if (model === 'Grant') return upsertGrant(db, encryption, artifact);
+      if (model === 'Grant') {
+        forget(memo?.known);
+        return upsertGrant(db, encryption, artifact);
+      }
+      const usedId = model === 'RefreshToken' ? startedRotation(memo?.known) : undefined;
+      if (usedId !== undefined) {
+        if (!(await rotateArtifact(db, encryption, artifact, usedId, leeway()))) throw alreadyUsed(model);
+        return;
+      }
       if (model === 'AuthorizationCode' && typeof payload.sessionUid === 'string') {
         if (!(await insertArtifactOfSession(db, encryption, artifact, payload.sessionUid))) throw sessionEnded();
         return;
@@ -82,14 +96,32 @@ function artifactStore(model: string, { db, encryption, refreshTokenLeewaySecond
       // The library looks first and stores then; of two at once only one may store (SECURITY 42, 43).
       if (!(await insertArtifact(db, encryption, artifact))) throw new PresentedBefore();
     },
-    find: (id) => findArtifact(db, model, id, leeway()),
+    find: (id) =>
+      model === 'Grant'
+        ? findGrant(db, memo?.known, id)
+        : findArtifact(db, memo?.known, model, id, leeway().leewaySeconds),
     async consume(id) {
+      if (model === 'RefreshToken' && startRotation(memo?.known, id)) return;
       if (!(await consumeArtifact(db, model, id, leeway()))) throw alreadyUsed(model);
     },
-    destroy: (id) => (hasFamily.has(model) ? deleteTokenFamily : deleteArtifact)(db, model, id),
-    // The library asks for each model apart and at once; the first takes all, so that a crash leaves no half.
-    revokeByGrantId: (grantId) => deleteArtifactsOfGrant(db, grantId),
+    async destroy(id) {
+      const known = memo?.known;
+      forget(known);
+      if (model === 'Grant' && known?.endingGrant) await revokeOnce(db, known, id);
+      else await (hasFamily.has(model) ? deleteTokenFamily : deleteArtifact)(db, model, id);
+    },
+    revokeByGrantId: (grantId) => revokeOnce(db, memo?.known, grantId),
   };
+}
+
+/** The library asks for each model apart, and for the grant, at once: the first takes all, so that a crash leaves no half. */
+async function revokeOnce(db: Database, known: Known | undefined, grantId: string): Promise<void> {
+  forget(known);
+  const revocation =
+    known?.revocations.get(grantId) ??
+    (known?.endingGrant ? deleteGrants(db, [grantId]) : deleteArtifactsOfGrant(db, grantId));
+  known?.revocations.set(grantId, revocation);
+  await revocation;
 }
 
 function deviceStore(dependencies: AdapterDependencies): Store {
@@ -104,17 +136,24 @@ function alreadyUsed(model: string): Error {
   return new errors.InvalidGrant(`${model} was already used`);
 }
 
-function sessionStore({ db, deliverLogouts }: AdapterDependencies): Store {
+function sessionStore({ db, memo, deliverLogouts }: AdapterDependencies): Store {
   return {
-    upsert: (id, payload, expiresIn = 1) => upsertSession(db, id, storable(payload), expiresIn),
-    find: (id) => findSession(db, id),
-    findByUid: (uid) => findSessionByUid(db, uid),
+    upsert: (id, payload, expiresIn = 1) => upsertSession(db, memo?.known, id, storable(payload), expiresIn),
+    find: (id) => findSession(db, memo?.known, id, askingClient()),
+    findByUid: (uid) => findSessionByUid(db, memo?.known, uid),
     async destroy(id) {
+      forget(memo?.known);
       await endSession(db, id, Provider.ctx && requestSource(Provider.ctx));
       deliverLogouts?.();
     },
     rename: (oldId) => retireSessionId(db, oldId),
   };
+}
+
+/** The client that an authorization request names, whose grant is asked for next. */
+function askingClient(): string | undefined {
+  const clientId = Provider.ctx?.query.client_id;
+  return typeof clientId === 'string' && !unsearchable(clientId) ? clientId : undefined;
 }
 
 function interactionStore({ db, encryption }: AdapterDependencies): Store {

@@ -1,9 +1,9 @@
-import { and, eq, gt, inArray, isNull, or, type SQL, sql } from 'drizzle-orm';
+import { and, eq, inArray, or, type SQL, sql } from 'drizzle-orm';
 import type { Database } from '../db/database.ts';
 import { oidcGrants, oidcSessions } from '../db/schema.ts';
+import { type Places, run, statement } from '../db/statement.ts';
 import type { Encryption } from '../keys/encryption.ts';
 import { sha256 } from '../lib/hash.ts';
-import { originLives } from './derived-grants.ts';
 
 export type Payload = Record<string, unknown>;
 
@@ -15,17 +15,55 @@ export function storedId(model: string, id: string): string {
   return model === 'Grant' ? id : sha256(id);
 }
 
+type Row = typeof oidcGrants.$inferInsert;
+
+/** The columns of a row that has no secret of its own and was not used. */
+type Columns = Record<'model' | 'id' | 'payload', string> &
+  Record<'grantId' | 'accountId' | 'clientId' | 'expiresAt', string | null>;
+
+function columnsOf({ model, id, payload, grantId, accountId, clientId, expiresAt }: Row): Columns {
+  return {
+    model,
+    id,
+    payload: JSON.stringify(payload),
+    grantId: grantId ?? null,
+    accountId: accountId ?? null,
+    clientId: clientId ?? null,
+    expiresAt: expiresAt?.toISOString() ?? null,
+  };
+}
+
+/** What comes in the place of `values`. */
+function insertion({ model, id, payload, grantId, accountId, clientId, expiresAt }: Places<Columns>): SQL {
+  return sql`insert into ${oidcGrants} (model, id, payload, grant_id, account_id, client_id, expires_at)
+    select ${model}::text, ${id}::text, ${payload}::jsonb, ${grantId}::text, ${accountId}::text, ${clientId}::text,
+      ${expiresAt}::timestamptz`;
+}
+
+const upsertion = statement<Columns & Record<'userCode' | 'idEncrypted' | 'consumedAt', string | null>>(
+  ({ model, id, payload, grantId, userCode, accountId, clientId, idEncrypted, expiresAt, consumedAt }) => sql`
+    insert into ${oidcGrants}
+      (model, id, payload, grant_id, user_code, account_id, client_id, id_encrypted, expires_at, consumed_at)
+    values (${model}, ${id}, ${payload}::jsonb, ${grantId}, ${userCode}, ${accountId}, ${clientId}, ${idEncrypted},
+      ${expiresAt}::timestamptz, ${consumedAt}::timestamptz)
+    on conflict (model, id) do update set payload = excluded.payload, grant_id = excluded.grant_id,
+      user_code = excluded.user_code, account_id = excluded.account_id, client_id = excluded.client_id,
+      id_encrypted = excluded.id_encrypted, expires_at = excluded.expires_at`,
+);
+
 /**
  * Inserts or replaces an artefact. The id is taken out of the payload, and so is `consumed`, which has a column of its
  * own that only `consumeArtifact` writes.
  */
 export async function upsertArtifact(db: Database, encryption: Encryption, artifact: Artifact): Promise<void> {
   const row = rowOf(encryption, artifact);
-  const { model, id, consumedAt, ...columns } = row;
-  await db
-    .insert(oidcGrants)
-    .values(row)
-    .onConflictDoUpdate({ target: [oidcGrants.model, oidcGrants.id], set: columns });
+  const { userCode = null, idEncrypted = null, consumedAt } = row;
+  await run(db, upsertion, {
+    ...columnsOf(row),
+    userCode,
+    idEncrypted,
+    consumedAt: consumedAt?.toISOString() ?? null,
+  });
 }
 
 /**
@@ -61,6 +99,12 @@ export async function insertArtifact(db: Database, encryption: Encryption, artif
   return inserted.length === 1;
 }
 
+const insertionOfSession = statement<Columns & { sessionUid: string }>(
+  (values) => sql`
+    with live as (select from ${oidcSessions} where uid = ${values.sessionUid} and ended_at is null for share)
+    ${insertion(values)} from live`,
+);
+
 /**
  * Inserts a code that a session gives out. False when the session has ended; an end under way is waited for, and one that
  * comes later finds the code.
@@ -71,17 +115,11 @@ export async function insertArtifactOfSession(
   artifact: Artifact,
   sessionUid: string,
 ): Promise<boolean> {
-  const { model, id, payload, grantId, accountId, clientId, expiresAt } = rowOf(encryption, artifact);
-  const { rowCount } = await db.execute(sql`
-    with live as (select from ${oidcSessions} where uid = ${sessionUid} and ended_at is null for share)
-    insert into ${oidcGrants} (model, id, payload, grant_id, account_id, client_id, expires_at)
-    select ${model}, ${id}, ${JSON.stringify(payload)}::jsonb, ${grantId}, ${accountId}, ${clientId},
-      ${expiresAt?.toISOString() ?? null}::timestamptz
-    from live`);
+  const { rowCount } = await run(db, insertionOfSession, { ...columnsOf(rowOf(encryption, artifact)), sessionUid });
   return rowCount === 1;
 }
 
-function rowOf(encryption: Encryption, { model, id, payload, expiresIn }: Artifact): typeof oidcGrants.$inferInsert {
+function rowOf(encryption: Encryption, { model, id, payload, expiresIn }: Artifact): Row {
   const { jti, consumed, ...rest } = payload;
   const text = (value: unknown) => (typeof value === 'string' ? value : null);
   return {
@@ -98,33 +136,27 @@ function rowOf(encryption: Encryption, { model, id, payload, expiresIn }: Artifa
   };
 }
 
-type Stored = { payload: Payload; consumedAt: Date | null };
+type Use = { model: string; id: string; now: string; usedAfter: string | null };
 
-/** An artefact by its id, `jti` put back; expired is absent. */
-export async function findArtifact(
-  db: Database,
-  model: string,
-  id: string,
-  options: { leewaySeconds?: number } = {},
-): Promise<Payload | undefined> {
-  const itself = and(eq(oidcGrants.model, model), eq(oidcGrants.id, storedId(model, id)));
-  const found = await findOne(db, model === 'Grant' ? and(itself, originLives(db)) : itself);
-  return found && { ...withConsumed(found, options.leewaySeconds), jti: id };
+/** The statement that uses an artefact up, and changes no row when it cannot be used (any more). */
+function consumption({ model, id, now, usedAfter }: Places<Use>): SQL {
+  return sql`update ${oidcGrants} set consumed_at = coalesce(consumed_at, ${now}::timestamptz)
+    where model = ${model} and id = ${id} and (expires_at is null or expires_at > ${now}::timestamptz)
+      and (consumed_at is null or consumed_at > ${usedAfter}::timestamptz)
+    returning 1`;
 }
 
-async function findOne(db: Database, where: SQL | undefined): Promise<Stored | undefined> {
-  const [row] = await db
-    .select({ payload: oidcGrants.payload, consumedAt: oidcGrants.consumedAt })
-    .from(oidcGrants)
-    .where(and(where, or(isNull(oidcGrants.expiresAt), gt(oidcGrants.expiresAt, new Date()))));
-  return row;
+function useOf(model: string, id: string, leewaySeconds = 0): Use {
+  const now = Date.now();
+  return {
+    model,
+    id: storedId(model, id),
+    now: new Date(now).toISOString(),
+    usedAfter: leewaySeconds === 0 ? null : new Date(now - leewaySeconds * 1000).toISOString(),
+  };
 }
 
-/** Within the leeway a consumed artefact looks fresh: a refresh whose answer was lost may be repeated. */
-function withConsumed({ payload, consumedAt }: Stored, leewaySeconds = 0): Payload {
-  if (!consumedAt || consumedAt.getTime() + leewaySeconds * 1000 > Date.now()) return payload;
-  return { ...payload, consumed: Math.floor(consumedAt.getTime() / 1000) };
-}
+const onlyConsumption = statement<Use>(consumption);
 
 /**
  * Marks an artefact as used, in the one statement that also decides who was first: of parallel calls exactly one gets
@@ -136,27 +168,27 @@ export async function consumeArtifact(
   id: string,
   options: { leewaySeconds?: number } = {},
 ): Promise<boolean> {
-  const now = new Date();
-  const usable =
-    options.leewaySeconds === undefined || options.leewaySeconds === 0
-      ? isNull(oidcGrants.consumedAt)
-      : or(
-          isNull(oidcGrants.consumedAt),
-          gt(oidcGrants.consumedAt, new Date(now.getTime() - options.leewaySeconds * 1000)),
-        );
-  const consumed = await db
-    .update(oidcGrants)
-    .set({ consumedAt: sql`coalesce(${oidcGrants.consumedAt}, ${now.toISOString()}::timestamptz)` })
-    .where(
-      and(
-        eq(oidcGrants.model, model),
-        eq(oidcGrants.id, storedId(model, id)),
-        or(isNull(oidcGrants.expiresAt), gt(oidcGrants.expiresAt, now)),
-        usable,
-      ),
-    )
-    .returning({ id: oidcGrants.id });
-  return consumed.length === 1;
+  const { rowCount } = await run(db, onlyConsumption, useOf(model, id, options.leewaySeconds));
+  return rowCount === 1;
+}
+
+const rotation = statement<Columns & { usedId: string; now: string; usedAfter: string | null }>(
+  (values) => sql`
+    with used as (${consumption({ model: values.model, id: values.usedId, now: values.now, usedAfter: values.usedAfter })})
+    ${insertion(values)} from used`,
+);
+
+/** `consumeArtifact` of one and the insertion of its successor, both or neither. */
+export async function rotateArtifact(
+  db: Database,
+  encryption: Encryption,
+  successor: Artifact,
+  usedId: string,
+  options: { leewaySeconds?: number } = {},
+): Promise<boolean> {
+  const { id, model: _, ...use } = useOf(successor.model, usedId, options.leewaySeconds);
+  const { rowCount } = await run(db, rotation, { ...columnsOf(rowOf(encryption, successor)), ...use, usedId: id });
+  return rowCount === 1;
 }
 
 export async function deleteArtifact(db: Database, model: string, id: string): Promise<void> {

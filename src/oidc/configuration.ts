@@ -1,7 +1,10 @@
 import type { Configuration, JWKS } from 'oidc-provider';
+import type { Account } from '../accounts/accounts.ts';
+import type { ApiDirectory } from '../apis/api-directory.ts';
 import type { AuthorizationDetailsType } from '../apis/authorization-details-types.ts';
 import { acrValues } from './acr.ts';
 import { type AdapterDependencies, createAdapter } from './adapter.ts';
+import { administrator, type WithAdministrator } from './administrators.ts';
 import { type AdvancedRequestDependencies, advancedFeatures, enabledJWA } from './advanced-requests.ts';
 import { richAuthorizationRequests, withKnownTypes } from './authorization-details.ts';
 import { type RegistrationPolicy, registrationMetadata } from './client-registration.ts';
@@ -37,10 +40,14 @@ export type ConfigurationDependencies = AdapterDependencies &
     pkce: 'public' | 'all';
     allowedOrigins: readonly string[];
     pairwiseSalt: string;
+    apis: ApiDirectory;
     /** The guarded fetch for every request made on a client's behalf. */
     fetch: typeof fetch;
-    /** All standard claims of an account that may be used; undefined when there is none. */
-    accountClaims: (sub: string) => Promise<({ sub: string } & Record<string, unknown>) | undefined>;
+    /** All standard claims of an account that may be used; undefined when there is none. `read` is it, where it was read. */
+    accountClaims: (
+      sub: string,
+      read?: Account,
+    ) => Promise<({ sub: string } & Record<string, unknown> & WithAdministrator) | undefined>;
     pages: LibraryPages;
     devicePages: DeviceFlowDependencies['devicePages'];
     /** Tells whoever runs the server; no secret and no token is among the facts. */
@@ -58,7 +65,7 @@ export function buildConfiguration(
   const { pages, mtls } = dependencies;
   const accountClaims = (sub: string) => markOutage(dependencies.accountClaims(sub));
   const findGrant = loadExistingGrant(dependencies.db);
-  const resources = resourceIndicators(dependencies.db);
+  const resources = resourceIndicators(dependencies.apis);
   const endGrant = revokeGrantPolicy(dependencies);
   if (dependencies.cookieSecrets.length === 0) throw new Error('without cookie secrets the library signs no cookie');
 
@@ -121,7 +128,10 @@ export function buildConfiguration(
         enabled: true,
         allowedPolicy: (_ctx, client, token) => mayIntrospect(dependencies, client, token),
       },
-      revocation: { enabled: true, allowedPolicy: (_ctx, client, token) => mayRevoke(dependencies.db, client, token) },
+      revocation: {
+        enabled: true,
+        allowedPolicy: (_ctx, client, token) => mayRevoke(dependencies.apis, client, token),
+      },
       resourceIndicators: resources,
       richAuthorizationRequests: richAuthorizationRequests(types),
       rpInitiatedLogout: {
@@ -136,7 +146,7 @@ export function buildConfiguration(
       const claims = await accountClaims(sub);
       // The library comes by here before it makes tokens of a code, and before it rotates a refresh token.
       if (claims && token) await requireAllowedResource(resources, ctx, token);
-      return claims && { accountId: sub, claims: () => claims };
+      return claims && { accountId: sub, administrator: claims[administrator] === true, claims: () => claims };
     },
     loadExistingGrant: (ctx) => markOutage(findGrant(ctx)),
     extraTokenClaims,

@@ -2,8 +2,7 @@
  * Grants of exchanged tokens (RFC 8693). A token that one client got for another's hangs on a grant of its own, which
  * names its origin and is there only as long as that is: whatever ends the origin ends what was made of it.
  */
-import { and, eq, exists, gt, isNull, or, type SQL, sql } from 'drizzle-orm';
-import { alias } from 'drizzle-orm/pg-core';
+import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
 import type { Database } from '../db/database.ts';
 import { oidcGrants } from '../db/schema.ts';
 import { randomToken } from '../lib/random.ts';
@@ -43,12 +42,11 @@ export async function deriveGrant(
   return rowCount === 1 ? id : undefined;
 }
 
-/** The condition that a grant is not derived, or that its origin is there. */
-export function originLives(db: Database): SQL | undefined {
-  const origin = alias(oidcGrants, 'origin');
-  const live = db
-    .select({ id: origin.id })
-    .from(origin)
-    .where(and(eq(origin.model, 'Grant'), eq(origin.id, oidcGrants.grantId), gt(origin.expiresAt, new Date())));
-  return or(isNull(oidcGrants.grantId), exists(live));
+/**
+ * The condition that the row called "grant" is not derived, or that its origin is there.
+ * @param now the present as ISO text
+ */
+export function originLives(now: string | SQLWrapper): SQL {
+  return sql`("grant".grant_id is null or exists (select from ${oidcGrants} origin
+    where origin.model = 'Grant' and origin.id = "grant".grant_id and origin.expires_at > ${now}::timestamptz))`;
 }

@@ -4,6 +4,7 @@
  * reading and guessing of what people type in user-codes.ts, the words in interactions/.
  */
 import type { Configuration, ErrorOut, KoaContextWithOIDC } from 'oidc-provider';
+import type { ApiDirectory } from '../apis/api-directory.ts';
 import { type Database, isUnavailable } from '../db/database.ts';
 import { addressKey } from '../http/rate-limit.ts';
 import { claimTurn } from '../http/throttle.ts';
@@ -38,7 +39,12 @@ export type DevicePageSource = {
   ended(page: Decision, request: RequestFacts): Promise<string>;
 };
 
-export type DeviceFlowDependencies = { db: Database; pages: LibraryPages; devicePages: DevicePageSource };
+export type DeviceFlowDependencies = {
+  db: Database;
+  apis: ApiDirectory;
+  pages: LibraryPages;
+  devicePages: DevicePageSource;
+};
 
 type DeviceFlow = Extract<NonNullable<NonNullable<Configuration['features']>['deviceFlow']>, object>;
 type Ctx = KoaContextWithOIDC;
@@ -49,7 +55,7 @@ const intervalSeconds = 5;
 const leastSeconds = intervalSeconds - 1;
 
 /** `features.deviceFlow`: themed pages, and codes of eight letters that are not easily mixed up. */
-export function deviceFlow({ db, pages, devicePages }: DeviceFlowDependencies): DeviceFlow {
+export function deviceFlow({ db, apis, pages, devicePages }: DeviceFlowDependencies): DeviceFlow {
   return {
     enabled: true,
     charset: 'base-20',
@@ -89,7 +95,7 @@ export function deviceFlow({ db, pages, devicePages }: DeviceFlowDependencies): 
       clientId,
       accountId: session?.accountId,
       scopes: (params.scope ?? '').split(' ').filter((scope) => supportedScopes.includes(scope)),
-      apis: await askedApis(db, clientId, params),
+      apis: await askedApis(apis, clientId, params),
       elsewhere: addressKey(address) === addressKey(addressOf(ctx)) ? undefined : address,
     });
     html(ctx, page);

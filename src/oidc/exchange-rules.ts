@@ -1,6 +1,6 @@
 /** What RFC 8693 and the operator allow of an exchange, as errors for what they do not. */
 import { type Client, errors, type KoaContextWithOIDC } from 'oidc-provider';
-import type { ApiAccess } from '../apis/client-access.ts';
+import type { ApiAccess } from '../apis/api-directory.ts';
 import type { ExchangeMode } from '../apis/token-exchange-permissions.ts';
 import type { Actor, PresentedToken } from './presented-tokens.ts';
 

@@ -75,7 +75,7 @@ export async function findInteraction(db: Database, encryption: Encryption, id: 
   if (!row) return undefined;
   const login = (row.payload.result as { login?: Payload } | undefined)?.login;
   const sessionUid = login?.[signedInWith];
-  if (typeof sessionUid === 'string' && !(await findSessionByUid(db, sessionUid))) return undefined;
+  if (typeof sessionUid === 'string' && !(await findSessionByUid(db, undefined, sessionUid))) return undefined;
   const payload: Payload = { ...row.payload, jti: id };
   if (typeof payload.returnTo === 'string') payload.returnTo = payload.returnTo.replaceAll(ownId, id);
   for (const member of sealedMembers) {

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { isDeepStrictEqual } from 'node:util';
 import type { Interaction } from 'oidc-provider';
+import type { ApiDirectory } from '../apis/api-directory.ts';
 import type { AuditSource } from '../audit/events.ts';
 import { record } from '../audit/record.ts';
 import type { Database } from '../db/database.ts';
@@ -61,7 +62,12 @@ export type LostInteraction = {
 export type Interactions = ReturnType<typeof interactions>;
 
 /** Access to pending interactions, bound to the browser that holds their cookie (SECURITY 29). */
-export function interactions(provider: ProviderHandle, sessions: BrowserSessions, db: Database) {
+export function interactions(
+  provider: ProviderHandle,
+  sessions: BrowserSessions,
+  db: Database,
+  directory: ApiDirectory,
+) {
   return {
     /** The open interaction `uid`, or why there is none for this browser. */
     async find(
@@ -81,7 +87,7 @@ export function interactions(provider: ProviderHandle, sessions: BrowserSessions
           return { lost: current ? { ...lost, reason: 'other-account' } : lost };
         }
       }
-      return { pending: await pendingInteraction(provider, db, interaction, requestSource({ req, res })) };
+      return { pending: await pendingInteraction(provider, db, directory, interaction, requestSource({ req, res })) };
     },
     describeLost,
   };
@@ -104,6 +110,7 @@ function restartPath({ params, notByBrowser, byDevice }: PastInteraction): strin
 async function pendingInteraction(
   provider: ProviderHandle,
   db: Database,
+  directory: ApiDirectory,
   interaction: Interaction,
   source: AuditSource,
 ): Promise<PendingInteraction> {
@@ -114,7 +121,7 @@ async function pendingInteraction(
     .split(' ')
     .filter((scope) => scope !== 'openid' && supportedScopes.includes(scope));
   const claims = requestedClaims(params.claims);
-  const apis = await askedApis(db, clientId, params);
+  const apis = await askedApis(directory, clientId, params);
   const details = await askedDetails(db, params.authorization_details);
   const covered = scopes.flatMap((scope) => scopeClaims[scope] ?? []);
 

@@ -3,14 +3,13 @@
  * refuses them; here they are checked as any API would check them, and on top of that for what they hang on.
  */
 import type { AccessToken, ClientCredentials, KoaContextWithOIDC, RefreshToken } from 'oidc-provider';
-import { findClientApis } from '../apis/client-access.ts';
-import type { Database } from '../db/database.ts';
+import type { ApiDirectory } from '../apis/api-directory.ts';
 import { decodeJwt, verifyJwtSignature } from '../keys/verify-jwt.ts';
 import { markOutage } from './outage.ts';
 import { grantClaim } from './token-claims.ts';
 
 export type IntrospectionDependencies = {
-  db: Database;
+  apis: ApiDirectory;
   accountClaims: (sub: string) => Promise<object | undefined>;
 };
 
@@ -22,20 +21,20 @@ type Token = Pick<AccessToken, 'clientId'> & { aud?: string | string[] | undefin
  * access to the API, and so it does for everybody once the account may not be used any more.
  */
 export async function mayIntrospect(
-  { db, accountClaims }: IntrospectionDependencies,
+  { apis, accountClaims }: IntrospectionDependencies,
   { clientId: asker }: Asker,
   token: AccessToken | ClientCredentials | RefreshToken,
 ): Promise<boolean> {
-  const allowed = await markOutage(isTokensBusiness(db, asker, token));
+  const allowed = await markOutage(isTokensBusiness(apis, asker, token));
   // What a person has hangs on a grant. A service's does not, though an exchanged one names the service as its account.
   const accountId = 'accountId' in token && token.grantId ? token.accountId : undefined;
   return allowed && (accountId === undefined || (await markOutage(accountClaims(accountId))) !== undefined);
 }
 
-async function isTokensBusiness(db: Database, asker: string, token: Token): Promise<boolean> {
+async function isTokensBusiness(apis: ApiDirectory, asker: string, token: Token): Promise<boolean> {
   const own = token.clientId === asker;
   if (typeof token.aud !== 'string' || !token.clientId) return own;
-  const allowed = await findClientApis(db, token.aud, [asker, token.clientId]);
+  const allowed = await apis.findClientApis(token.aud, [asker, token.clientId]);
   return (
     allowed.some(({ clientId }) => clientId === token.clientId) &&
     (own || allowed.some(({ clientId, mayIntrospect }) => clientId === asker && mayIntrospect))
@@ -43,10 +42,10 @@ async function isTokensBusiness(db: Database, asker: string, token: Token): Prom
 }
 
 /** RFC 7009 §2.1: a client ends its own tokens; an API those that were made for it. */
-export async function mayRevoke(db: Database, { clientId: asker }: Asker, token: Token): Promise<boolean> {
+export async function mayRevoke(apis: ApiDirectory, { clientId: asker }: Asker, token: Token): Promise<boolean> {
   if (token.clientId === asker) return true;
   if (typeof token.aud !== 'string') return false;
-  const allowed = await markOutage(findClientApis(db, token.aud, [asker]));
+  const allowed = await markOutage(apis.findClientApis(token.aud, [asker]));
   return allowed.some(({ mayIntrospect }) => mayIntrospect);
 }
 
@@ -109,7 +108,7 @@ async function liveClaims(
   if (!(await verifyJwtSignature(token, jwks)).valid) return undefined;
   const { client_id: clientId, aud, [grantClaim]: grantId } = claims;
   const asker = oidc.client as Asker;
-  if (!(await markOutage(isTokensBusiness(dependencies.db, asker.clientId, { clientId, aud })))) return undefined;
+  if (!(await markOutage(isTokensBusiness(dependencies.apis, asker.clientId, { clientId, aud })))) return undefined;
   if (grantId === undefined) return claims;
   const grant = await oidc.provider.Grant.find(String(grantId));
   // A grant that was revoked and given again has the same id, and nothing of before belongs to it.

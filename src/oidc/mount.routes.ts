@@ -19,7 +19,7 @@ const postOnly = ['/oidc/token', '/oidc/request', '/oidc/introspection', '/oidc/
 const calledByResourceServers = /^\/(introspection|revocation|userinfo)\/?$/i;
 
 /**
- * The provider below `/oidc`, last in the order and with no body parser in front: it reads the raw stream. RFC 8414's
+ * The provider below `/oidc`, with no body parser in front: it reads the raw stream, and takes all that is below. RFC 8414's
  * address for an issuer with a path is outside the mount and answered from inside.
  */
 export function mountRoutes({ provider, sameOrigin, rateLimit }: MountDependencies): Router {

@@ -4,13 +4,14 @@
  * with the grant and the account that it stands on.
  */
 import type { AccessToken, ClientCredentials, KoaContextWithOIDC } from 'oidc-provider';
-import { findAccess } from '../apis/client-access.ts';
+import type { ApiDirectory } from '../apis/api-directory.ts';
 import type { Database } from '../db/database.ts';
 import { decodeJwt, verifyJwtSignature } from '../keys/verify-jwt.ts';
 import { grantClaim } from './token-claims.ts';
 
 export type PresentedTokenDependencies = {
   db: Database;
+  apis: ApiDirectory;
   accountClaims: (sub: string) => Promise<object | undefined>;
   /** Our own published keys. */
   jwks: { keys: object[] };
@@ -46,7 +47,7 @@ export async function findPresentedToken(
 ): Promise<PresentedToken | undefined> {
   const token = isJwt(value) ? await readJwt(dependencies, ctx, value) : await readStored(ctx, value);
   if (!token || token.expiresAt <= Date.now() / 1000) return undefined;
-  const access = await findAccess(dependencies.db, token.clientId, [token.audience], { forPerson: true });
+  const access = await dependencies.apis.findAccess(token.clientId, [token.audience], { forPerson: true });
   const subject = access.length > 0 ? await findSubject(dependencies, ctx, token) : undefined;
   return subject === undefined ? undefined : { ...token, subject };
 }

@@ -15,10 +15,13 @@ import { buildConfiguration, type ConfigurationDependencies } from './configurat
 import { deviceMiddleware } from './device-flow.ts';
 import { listenToEvents, type NoteEvent } from './events.ts';
 import { answerAboutJwt } from './introspection.ts';
+import { keepClients } from './kept-clients.ts';
 import { markOutage } from './outage.ts';
 import { cachePublicMetadata } from './public-metadata.ts';
 import { keepReusedTokenForItsRecord } from './refresh-tokens.ts';
 import { tellReplaysAlike } from './replay-detection.ts';
+import { noteFacts } from './request-facts.ts';
+import { type RequestMemo, requestMemo } from './request-memo.ts';
 import { registerTokenExchange } from './token-exchange.ts';
 import { limitUserCodes } from './user-codes.ts';
 
@@ -48,7 +51,8 @@ export type ProviderHandle = {
   reload(): Promise<void>;
 };
 
-export async function createProvider(dependencies: ProviderDependencies): Promise<ProviderHandle> {
+export async function createProvider(given: ProviderDependencies): Promise<ProviderHandle> {
+  const dependencies = { ...given, ...withMemo(given) };
   let served = await make();
   let made = 0;
   let installed = 0;
@@ -82,11 +86,12 @@ export async function createProvider(dependencies: ProviderDependencies): Promis
   }
 }
 
-function build(dependencies: ProviderDependencies, keys: SigningKey[], types: AuthorizationDetailsType[]): Provider {
+function build(dependencies: RememberingDependencies, keys: SigningKey[], types: AuthorizationDetailsType[]): Provider {
   const jwks: JWKS = { keys: keys as JWK[] };
   const provider = new Provider(dependencies.issuer, buildConfiguration(dependencies, jwks, types));
   // Host and protocol of every request are set from the issuer before the mount.
   provider.proxy = true;
+  keepClients(provider);
   compareSecretsByHash(provider, dependencies);
   keepOldSessionIdUntilNewIsStored(provider);
   keepLogoutTokensForDelivery(provider);
@@ -96,6 +101,8 @@ function build(dependencies: ProviderDependencies, keys: SigningKey[], types: Au
   listenToEvents(provider, dependencies.noteEvent);
   noteFirstToken(provider, dependencies.clients, dependencies.noteEvent);
   provider.on('authorization.error', answerHeldErrorInQuery);
+  provider.use((ctx, next) => noteFacts(ctx as KoaContextWithOIDC, next));
+  provider.use((_ctx, next) => dependencies.memo.during(next));
   provider.use((ctx, next) => cachePublicMetadata(ctx as KoaContextWithOIDC, next));
   provider.use((ctx, next) => markOutage(answerMiddleware(dependencies.pages, ctx as KoaContextWithOIDC, next)));
   provider.use((ctx, next) => markOutage(deviceMiddleware(dependencies.db, ctx as KoaContextWithOIDC, next)));
@@ -107,6 +114,23 @@ function build(dependencies: ProviderDependencies, keys: SigningKey[], types: Au
     if (answered) dependencies.noteEvent(ctx.res, 'introspection of a JWT');
   });
   return provider;
+}
+
+type RememberingDependencies = ProviderDependencies & { memo: RequestMemo };
+
+/** Accounts that were read along with a token are not read again. */
+function withMemo({ accountClaims }: ProviderDependencies): Pick<RememberingDependencies, 'memo' | 'accountClaims'> {
+  const memo = requestMemo();
+  return {
+    memo,
+    async accountClaims(sub) {
+      const { accounts } = memo.known ?? {};
+      if (!accounts?.has(sub)) return accountClaims(sub);
+      const account = accounts.get(sub);
+      accounts.delete(sub);
+      return account && accountClaims(sub, account);
+    },
+  };
 }
 
 /** Only a hash is stored, so the library's comparison of texts cannot work. */

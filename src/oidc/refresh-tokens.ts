@@ -7,6 +7,7 @@ import type { AuditSource } from '../audit/events.ts';
 import { record } from '../audit/record.ts';
 import type { Database } from '../db/database.ts';
 import { deleteGrants, storedId } from './artifacts.ts';
+import type { Known, RequestMemo } from './request-memo.ts';
 import { requestSource } from './request-source.ts';
 import { endReusedCode } from './reused-codes.ts';
 
@@ -52,6 +53,7 @@ export function leewayFor(seconds: number): number {
 
 export type ReuseDependencies = {
   db: Database;
+  memo?: RequestMemo;
   /** Tells whoever runs the server. */
   warn(facts: Record<string, unknown>, message: string): void;
 };
@@ -75,11 +77,31 @@ export function keepReusedTokenForItsRecord(provider: Provider): void {
  */
 export function revokeGrantPolicy(dependencies: ReuseDependencies) {
   return async (ctx: KoaContextWithOIDC): Promise<boolean> => {
+    const { known } = dependencies.memo ?? {};
     const { RefreshToken: token, AccessToken: accessToken } = ctx.oidc.entities;
     if (isRefreshing(ctx) && token?.consumed) await endReusedFamily(dependencies, token, requestSource(ctx));
     await endReusedCode(dependencies.db, ctx);
-    return !(ctx.oidc.route === 'revocation' && accessToken);
+    const endingGrant = !(ctx.oidc.route === 'revocation' && accessToken);
+    if (known) known.endingGrant = endingGrant;
+    return endingGrant;
   };
+}
+
+/**
+ * The library uses a token up and stores its successor then; here both are one statement, that of the successor.
+ * False where no successor follows.
+ */
+export function startRotation(known: Known | undefined, id: string): boolean {
+  if (!known || !isRefreshing(Provider.ctx)) return false;
+  known.rotating = id;
+  return true;
+}
+
+/** The id of the token whose successor is to be stored now; asked once. */
+export function startedRotation(known: Known | undefined): string | undefined {
+  const id = known?.rotating;
+  if (known) known.rotating = undefined;
+  return id;
 }
 
 function isRefreshing(ctx: KoaContextWithOIDC | undefined): boolean {

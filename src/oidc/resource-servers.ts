@@ -11,8 +11,7 @@ import {
   type RefreshToken,
   type ResourceServer,
 } from 'oidc-provider';
-import { type ApiAccess, findAccess, findOnlyAccess } from '../apis/client-access.ts';
-import type { Database } from '../db/database.ts';
+import type { ApiAccess, ApiDirectory } from '../apis/api-directory.ts';
 import { markOutage } from './outage.ts';
 import { supportedScopes } from './scopes.ts';
 
@@ -22,7 +21,7 @@ const mostResources = 10;
 
 export type ResourceIndicators = { [name in keyof Feature]-?: NonNullable<Feature[name]> };
 
-export function resourceIndicators(db: Database): ResourceIndicators {
+export function resourceIndicators(apis: ApiDirectory): ResourceIndicators {
   /** What was looked up for a request: an API is asked about several times in one. */
   const found = new WeakMap<KoaContextWithOIDC, Map<string, ApiAccess | undefined>>();
 
@@ -52,7 +51,7 @@ export function resourceIndicators(db: Database): ResourceIndicators {
     oneOf?: readonly string[],
   ): Promise<string | readonly string[] | undefined> {
     if (oneOf) return oneOf;
-    const only = isForService(ctx) ? await markOutage(findOnlyAccess(db, client.clientId)) : undefined;
+    const only = isForService(ctx) ? await markOutage(apis.findOnlyAccess(client.clientId)) : undefined;
     if (only) memoOf(ctx).set(only.identifier, only);
     else requireKnownScopes(ctx, []);
     return only?.identifier;
@@ -62,7 +61,7 @@ export function resourceIndicators(db: Database): ResourceIndicators {
     const memo = memoOf(ctx);
     const missing = identifiers.filter((identifier) => !memo.has(identifier));
     if (missing.length > 0) {
-      const access = await markOutage(findAccess(db, clientId, missing, { forPerson: !isForService(ctx) }));
+      const access = await markOutage(apis.findAccess(clientId, missing, { forPerson: !isForService(ctx) }));
       for (const identifier of missing)
         memo.set(
           identifier,
@@ -161,12 +160,12 @@ export type AskedApi = { identifier: string; name: string; scopes: Record<string
 
 /** RFC 8707: the APIs that a request names, each with those of the request's scopes that this client may ask for there. */
 export async function askedApis(
-  db: Database,
+  apis: ApiDirectory,
   clientId: string,
   { resource, scope = '' }: { resource?: string | string[] | undefined; scope?: string | undefined },
 ): Promise<AskedApi[]> {
   const names = scope.split(' ');
-  const access = await findAccess(db, clientId, [resource ?? []].flat(), { forPerson: true });
+  const access = await apis.findAccess(clientId, [resource ?? []].flat(), { forPerson: true });
   return access.map(({ identifier, name, scopes }) => ({
     identifier,
     name,

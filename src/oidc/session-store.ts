@@ -3,43 +3,22 @@
  * requests at once would undo each other. Here a session is a row under its stable uid; cookie values are handles that
  * lead to it; authorizations are merged per client; and a session that ended is never written again.
  */
-import { and, eq, gt, isNull, or, sql } from 'drizzle-orm';
+import { isDeepStrictEqual } from 'node:util';
+import { and, eq, isNull, sql } from 'drizzle-orm';
 import { errors } from 'oidc-provider';
+import { accountOfJson, activeAccountJson } from '../accounts/joined-account.ts';
 import type { Database } from '../db/database.ts';
-import { oidcSessionIds, oidcSessions } from '../db/schema.ts';
+import { oidcGrants, oidcSessionIds, oidcSessions } from '../db/schema.ts';
+import { run, statement } from '../db/statement.ts';
 import { sha256 } from '../lib/hash.ts';
 import type { Payload } from './artifacts.ts';
+import { originLives } from './derived-grants.ts';
+import { forget, type Known, take } from './request-memo.ts';
 
 /** How long the cookie value before a mere renewal still leads to the session: other tabs are under way with it. */
 const renewalGraceMs = 30_000;
 
 const seenEveryMs = 60 * 60 * 1000;
-
-/** Writes a session under its uid and makes sure that `id` leads to it. `expiresIn` in seconds. */
-export async function upsertSession(db: Database, id: string, payload: Payload, expiresIn: number): Promise<void> {
-  const { jti, ...stored } = payload as Payload & { uid: string };
-  const loginTs = typeof stored.loginTs === 'number' ? stored.loginTs : 0;
-  const accountId = typeof stored.accountId === 'string' ? stored.accountId : null;
-  const now = new Date().toISOString();
-  const expiresAt = new Date(Date.now() + expiresIn * 1000);
-  await db.execute(sql`
-    with session as (
-      insert into ${oidcSessions} (uid, account_id, payload, login_ts, last_seen_at, created_at, expires_at)
-      values (${stored.uid}, ${accountId}, ${JSON.stringify(stored)}::jsonb, ${loginTs}, ${now}::timestamptz,
-              ${now}::timestamptz, ${expiresAt.toISOString()}::timestamptz)
-      on conflict (uid) do update set
-        account_id = excluded.account_id,
-        payload = ${mergedPayload},
-        login_ts = greatest(excluded.login_ts, oidc_sessions.login_ts),
-        expires_at = excluded.expires_at
-      where oidc_sessions.ended_at is null
-        and (excluded.login_ts >= oidc_sessions.login_ts or oidc_sessions.account_id = excluded.account_id)
-      returning uid
-    )
-    insert into ${oidcSessionIds} (id_hash, uid)
-    select ${sha256(id)}, uid from session
-    on conflict (id_hash) do nothing`);
-}
 
 /**
  * For the same person, what each client holds is the union of both writers, the later one's values winning, and the
@@ -58,23 +37,120 @@ const mergedPayload = sql.raw(`
           on true)
   end`);
 
-/** The live session that a cookie value leads to. */
-export async function findSession(db: Database, id: string): Promise<Payload | undefined> {
+const upsertion = statement<
+  Record<'idHash' | 'uid' | 'payload' | 'now' | 'expiresAt', string> & { accountId: string | null; loginTs: number }
+>(
+  ({ idHash, uid, payload, now, expiresAt, accountId, loginTs }) => sql`
+    with session as (
+      insert into ${oidcSessions} (uid, account_id, payload, login_ts, last_seen_at, created_at, expires_at)
+      values (${uid}, ${accountId}, ${payload}::jsonb, ${loginTs}, ${now}::timestamptz, ${now}::timestamptz,
+              ${expiresAt}::timestamptz)
+      on conflict (uid) do update set
+        account_id = excluded.account_id,
+        payload = ${mergedPayload},
+        login_ts = greatest(excluded.login_ts, oidc_sessions.login_ts),
+        expires_at = excluded.expires_at
+      where oidc_sessions.ended_at is null
+        and (excluded.login_ts >= oidc_sessions.login_ts or oidc_sessions.account_id = excluded.account_id)
+      returning uid
+    )
+    insert into ${oidcSessionIds} (id_hash, uid)
+    select ${idHash}::text, uid from session
+    on conflict (id_hash) do nothing`,
+);
+
+/** A session that is used without being changed is written, for its end to move, once in this part of its lifetime. */
+const renewedAfter = 0.01;
+
+/**
+ * Writes a session under its uid and makes sure that `id` leads to it. `expiresIn` in seconds. What this request read just
+ * so is not written.
+ */
+export async function upsertSession(
+  db: Database,
+  known: Known | undefined,
+  id: string,
+  payload: Payload,
+  expiresIn: number,
+): Promise<void> {
+  const { jti, ...stored } = payload as Payload & { uid: string };
+  const expiresAt = Date.now() + expiresIn * 1000;
+  const read = known?.storedSessions.get(id);
+  if (read && Math.abs(expiresAt - read.expiresAt) < expiresIn * 1000 * renewedAfter && isSame(stored, read.payload))
+    return;
+  forget(known);
+  await run(db, upsertion, {
+    idHash: sha256(id),
+    uid: stored.uid,
+    payload: JSON.stringify(stored),
+    loginTs: typeof stored.loginTs === 'number' ? stored.loginTs : 0,
+    accountId: typeof stored.accountId === 'string' ? stored.accountId : null,
+    now: new Date().toISOString(),
+    expiresAt: new Date(expiresAt).toISOString(),
+  });
+}
+
+/** But for the end, which moves with every use. */
+function isSame(session: Payload, stored: string): boolean {
+  return isDeepStrictEqual({ ...JSON.parse(JSON.stringify(session)), exp: 0 }, { ...JSON.parse(stored), exp: 0 });
+}
+
+type StoredSession = {
+  /** As text: the library changes what it is given. */
+  payload: string;
+  uid: string;
+  /** Instants are epoch milliseconds. */
+  lastSeenAt: number | null;
+  expiresAt: number;
+  accountId: string | null;
+  account: Record<string, unknown> | null;
+  grantId: string | null;
+  grant: Payload | null;
+};
+
+const sessionById = statement<{ idHash: string; clientId: string | null; now: string }, StoredSession>(
+  ({ idHash, clientId, now }) => sql`
+    select session.payload::text as payload, session.uid,
+      (extract(epoch from session.last_seen_at) * 1000)::float8 as "lastSeenAt",
+      (extract(epoch from session.expires_at) * 1000)::float8 as "expiresAt",
+      session.account_id as "accountId", ${activeAccountJson(sql`session.account_id`)} as account,
+      held.id as "grantId",
+      (select "grant".payload from ${oidcGrants} "grant"
+        where "grant".model = 'Grant' and "grant".id = held.id
+          and ("grant".expires_at is null or "grant".expires_at > ${now}::timestamptz)
+          and ${originLives(now)}) as "grant"
+    from ${oidcSessionIds} handle join ${oidcSessions} session on session.uid = handle.uid
+      cross join lateral (select session.payload #>> array['authorizations', ${clientId}::text, 'grantId'] as id) held
+    where handle.id_hash = ${idHash} and (handle.until is null or handle.until > ${now}::timestamptz)
+      and session.expires_at > ${now}::timestamptz and session.ended_at is null`,
+);
+
+/**
+ * The live session that a cookie value leads to, and with it what is to be known of its account, and of the grant that the
+ * client `clientId` has in it.
+ */
+export async function findSession(
+  db: Database,
+  known: Known | undefined,
+  id: string,
+  clientId?: string,
+): Promise<Payload | undefined> {
   const now = new Date();
-  const [row] = await db
-    .select({ payload: oidcSessions.payload, uid: oidcSessions.uid, lastSeenAt: oidcSessions.lastSeenAt })
-    .from(oidcSessionIds)
-    .innerJoin(oidcSessions, eq(oidcSessions.uid, oidcSessionIds.uid))
-    .where(
-      and(
-        eq(oidcSessionIds.idHash, sha256(id)),
-        or(isNull(oidcSessionIds.until), gt(oidcSessionIds.until, now)),
-        gt(oidcSessions.expiresAt, now),
-        isNull(oidcSessions.endedAt),
-      ),
-    );
-  if (row && (row.lastSeenAt?.getTime() ?? 0) < now.getTime() - seenEveryMs) await noteSeen(db, row.uid, now);
-  return row && { ...row.payload, jti: id };
+  const { rows } = await run(db, sessionById, {
+    idHash: sha256(id),
+    clientId: clientId ?? null,
+    now: now.toISOString(),
+  });
+  const [row] = rows;
+  if (!row) return undefined;
+  if ((row.lastSeenAt ?? 0) < now.getTime() - seenEveryMs) await noteSeen(db, row.uid, now);
+  if (known) {
+    const { payload, expiresAt, accountId, account, grantId, grant } = row;
+    known.storedSessions.set(id, { payload, expiresAt });
+    if (accountId) known.accounts.set(accountId, account ? accountOfJson(account) : undefined);
+    if (grantId) known.grants.set(grantId, grant ?? undefined);
+  }
+  return { ...JSON.parse(row.payload), jti: id };
 }
 
 /** People are told the hour at which a session was last used; no request but the first of an hour writes. */
@@ -82,13 +158,18 @@ async function noteSeen(db: Database, uid: string, now: Date): Promise<void> {
   await db.update(oidcSessions).set({ lastSeenAt: now }).where(eq(oidcSessions.uid, uid));
 }
 
+const sessionByUid = statement<{ uid: string; now: string }, { payload: Payload }>(
+  ({ uid, now }) => sql`
+    select payload from ${oidcSessions}
+    where uid = ${uid} and expires_at > ${now}::timestamptz and ended_at is null`,
+);
+
 /** The live session with this uid. It carries no id: it can be read, and ended by uid, but not saved. */
-export async function findSessionByUid(db: Database, uid: string): Promise<Payload | undefined> {
-  const [row] = await db
-    .select({ payload: oidcSessions.payload })
-    .from(oidcSessions)
-    .where(and(eq(oidcSessions.uid, uid), gt(oidcSessions.expiresAt, new Date()), isNull(oidcSessions.endedAt)));
-  return row?.payload;
+export function findSessionByUid(db: Database, known: Known | undefined, uid: string): Promise<Payload | undefined> {
+  return take(known?.sessions, uid, async () => {
+    const { rows } = await run(db, sessionByUid, { uid, now: new Date().toISOString() });
+    return rows[0]?.payload;
+  });
 }
 
 /** Answered with a page and not at the client: whoever sits here can start the sign-in again. */

@@ -24,8 +24,10 @@ export function addStepUp(login: interactionPolicy.Prompt, db: Database): void {
     login.checks.add(new LibraryCheck(reason, text, error, check));
 
   add('unmet_acr', 'the requested acr cannot be met', 'unmet_authentication_requirements', refuseUnknownAcr);
-  add('second_factor_required', 'this client requires two factors', 'login_required', ({ oidc }) =>
-    oidc.client?.require_second_factor === true ? !isMet(oidc, [multiFactor]) : false,
+  add('second_factor_required', 'two factors are required', 'login_required', ({ oidc }) =>
+    oidc.client?.require_second_factor === true || oidc.account?.administrator === true
+      ? !isMet(oidc, [multiFactor])
+      : false,
   );
   add('acr_required', 'the requested acr is not met', 'unmet_authentication_requirements', ({ oidc }) => {
     const { essential, wanted } = readAcr(oidc);

@@ -5,9 +5,8 @@
  * exchange is recorded before its token leaves, and so is every refusal.
  */
 import { type AccessToken, type Client, errors, type KoaContextWithOIDC, type Provider } from 'oidc-provider';
+import type { ApiAccess, ApiDirectory } from '../apis/api-directory.ts';
 import { isResource } from '../apis/api-rules.ts';
-import { type ApiAccess, findAccess } from '../apis/client-access.ts';
-import { findExchangeModes } from '../apis/token-exchange-permissions.ts';
 import { record } from '../audit/record.ts';
 import type { Database } from '../db/database.ts';
 import { deriveGrant } from './derived-grants.ts';
@@ -79,10 +78,10 @@ async function exchange(dependencies: TokenExchangeDependencies, ctx: KoaContext
   });
   const actor = request.hasActor ? await requireToken(dependencies, ctx, 'actor_token', keys) : undefined;
 
-  const access = await requireTarget(dependencies.db, client, request);
+  const access = await requireTarget(dependencies.apis, client, request);
   const { clientId } = client;
   const permission = { clientId, subjectApi: subject.audience, targetApi: access.identifier };
-  const mode = chooseMode(await findExchangeModes(dependencies.db, permission), request.hasActor);
+  const mode = chooseMode(await dependencies.apis.findExchangeModes(permission), request.hasActor);
   const act = actorOf(client, mode, subject, actor);
   const scope = chooseScopes(ctx, access, subject).join(' ');
   Object.assign(facts.details, { mode, act, scope });
@@ -166,8 +165,8 @@ function notGood(name: string): errors.InvalidRequest {
   return new errors.InvalidRequest(`${name} is not an access token that is good for this`);
 }
 
-async function requireTarget(db: Database, client: Client, request: ExchangeRequest): Promise<ApiAccess> {
-  const [access] = await findAccess(db, client.clientId, [request.targetApi]);
+async function requireTarget(apis: ApiDirectory, client: Client, request: ExchangeRequest): Promise<ApiAccess> {
+  const [access] = await apis.findAccess(client.clientId, [request.targetApi]);
   if (!access) throw new errors.InvalidTarget('the API is unknown, or not for this client');
   if (request.issuedTokenType === jwt && access.tokenFormat !== 'jwt') {
     throw new errors.InvalidRequest('tokens for this API are not in JWT form');

@@ -1,12 +1,11 @@
 /** Operations: what a load balancer, a monitor and a supervisor ask of a running server. */
 import { type Request, type Response, Router } from 'express';
-import type { Database } from '../db/database.ts';
-import { pendingMigrations } from '../db/migrate.ts';
 import { noStore } from '../http/security-headers.ts';
+import type { Readiness } from './readiness.ts';
 
-export type HealthDependencies = { db: Database; isDraining: () => boolean };
+export type HealthDependencies = { readiness: () => Promise<Readiness> };
 
-export function healthRoutes({ db, isDraining }: HealthDependencies): Router {
+export function healthRoutes({ readiness }: HealthDependencies): Router {
   const router = Router();
   router.get('/livez', showLive);
   router.get('/readyz', showReady);
@@ -21,15 +20,7 @@ export function healthRoutes({ db, isDraining }: HealthDependencies): Router {
   /** Requests can be served now: the database answers, its tables are those of this version, nobody asked us to stop. */
   async function showReady(_req: Request, res: Response): Promise<void> {
     noStore(res);
-    const checks = { database: 'ok', migrations: 'ok', server: isDraining() ? 'stopping' : 'ok' };
-    try {
-      const pending = await pendingMigrations(db);
-      if (pending > 0) checks.migrations = `${pending} pending`;
-    } catch {
-      checks.database = 'not answering';
-      checks.migrations = 'unknown';
-    }
-    const ready = Object.values(checks).every((state) => state === 'ok');
+    const { ready, checks } = await readiness();
     res.status(ready ? 200 : 503).json({ status: ready ? 'ready' : 'not ready', checks });
   }
 }

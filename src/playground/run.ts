@@ -5,7 +5,7 @@
  * A run is what a relying party remembers of one sign-in. It is kept in the database, encrypted, for an hour, under an
  * id that only the browser holds.
  */
-import { and, eq, gt, lte } from 'drizzle-orm';
+import { and, eq, gt } from 'drizzle-orm';
 import type { Database } from '../db/database.ts';
 import { playgroundRuns } from '../db/schema.ts';
 import { DecryptionError, type Encryption } from '../keys/encryption.ts';
@@ -40,10 +40,9 @@ export function isFull({ steps }: Run): boolean {
 
 const purpose = (idHash: string) => `playground-run:${idHash}`;
 
-/** Stores a new run and returns its id, a secret of 256 bits. Clears what has expired. */
+/** Stores a new run and returns its id, a secret of 256 bits. */
 export async function createRun(db: Database, encryption: Encryption, run: Run): Promise<string> {
   const now = Date.now();
-  await db.delete(playgroundRuns).where(lte(playgroundRuns.expiresAt, new Date(now)));
   const id = randomToken();
   const idHash = sha256(id);
   await db.insert(playgroundRuns).values({

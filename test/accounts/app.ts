@@ -49,7 +49,6 @@ function createAccountsApp(db: Database, bcrypt: Bcrypt, options: Options = {}):
     passkeys: createPasskeySteps({
       db,
       attempts,
-      background: { repeat: () => ({ wake() {} }) },
       origin,
       name: 'Latchkey',
     }),

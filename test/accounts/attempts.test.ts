@@ -2,9 +2,10 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { clearAttempts, findFailedAttempts, listAttempts } from '../../src/accounts/account-attempts.ts';
-import { deleteForgottenTries } from '../../src/accounts/attempt-counts.ts';
+import { forgottenTries } from '../../src/accounts/attempt-counts.ts';
 import { type Attempter, type AttemptKind, type Attempts, createAttempts } from '../../src/accounts/attempts.ts';
 import { record } from '../../src/audit/record.ts';
+import { deleteExpired } from '../../src/db/expired.ts';
 import { auditEvents, throttles } from '../../src/db/schema.ts';
 import { BusyError } from '../../src/lib/bcrypt-pool.ts';
 import { clearAuditLog } from '../support/audit.ts';
@@ -281,11 +282,12 @@ describe('what is stored', () => {
     const rows = await database.db.select().from(throttles);
     expect(rows).toHaveLength(3);
     for (const text of [ada.email, home, 'at home']) expect(JSON.stringify(rows)).not.toContain(text);
+    const forget = () => deleteExpired(database.db, forgottenTries, { before: new Date(), limit: 100 });
     later(24 * 60 * 60 - 1);
-    await deleteForgottenTries(database.db);
+    await forget();
     expect(await database.db.select().from(throttles)).toHaveLength(2);
     later(1);
-    await deleteForgottenTries(database.db);
+    await forget();
     expect(await database.db.select().from(throttles)).toHaveLength(0);
   });
 

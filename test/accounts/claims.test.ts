@@ -31,6 +31,7 @@ const bare: Account = {
   passwordExpiredAt: null,
   passwordChangedAt: null,
   deletionAt: null,
+  administratorSince: null,
   createdAt: new Date('2026-01-02T03:04:05.678Z'),
   updatedAt: new Date('2026-01-02T03:04:05.678Z'),
 };

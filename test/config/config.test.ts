@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import fc from 'fast-check';
@@ -45,6 +45,7 @@ describe('a value of the right kind is taken', () => {
       (c) => c.databaseUrl,
       'postgresql:///latchkey?host=/run/pg',
     ],
+    ['DATABASE_POOL_SIZE', '25', (c) => c.databasePoolSize, 25],
     [
       'OIDC_COOKIE_SECRET',
       `${cookieSecret}, ${'d'.repeat(40)}`,
@@ -87,7 +88,12 @@ describe('a value of the right kind is taken', () => {
     ['BRAND_LOGO_URL', 'https://cdn.example.com/logo.svg', (c) => c.brand.logoUrl, 'https://cdn.example.com/logo.svg'],
     ['BRAND_HUE', '360', (c) => c.brand.hue, 360],
     ['WEB_CONCURRENCY', '1', (c) => c.workers, 1],
+    ['WEB_CONCURRENCY', '3', (c) => c.workers, 3],
+    ['WEB_CONCURRENCY', 'auto', (c) => c.workers, availableParallelism()],
+    ['STOP_DELAY_SECONDS', '300', (c) => c.stopDelaySeconds, 300],
     ['METRICS_TOKEN', 'abc-._~+/123==', (c) => c.metricsToken, 'abc-._~+/123=='],
+    ['OTEL_EXPORTER_OTLP_ENDPOINT', 'http://otel:4318/', (c) => c.tracing?.endpoint, 'http://otel:4318'],
+    ['OTEL_EXPORTER_OTLP_HEADERS', 'authorization=Bearer%20abc, x=1', (c) => c.tracing, undefined],
     ['AUDIT_RETENTION_DAYS', '30', (c) => c.auditRetentionDays, 30],
     ['LOG_LEVEL', 'silent', (c) => c.logLevel, 'silent'],
   ];
@@ -119,6 +125,7 @@ describe('a value of another kind is one problem, by name', () => {
     ['PORT', ['65536', '-1', '3e3', '3000.0', '0x10', 'http']],
     ['HOST', ['localhost:3000', '[::1]', '127.0.0.300', 'a b', 'http://localhost']],
     ['DATABASE_URL', ['mysql://localhost/x', 'localhost', 'postgres://', 'http://localhost']],
+    ['DATABASE_POOL_SIZE', ['1', '1001', 'many']],
     ['OIDC_COOKIE_SECRET', ['short', `${cookieSecret},short`, `${cookieSecret},`]],
     ['OIDC_ENCRYPTION_KEY', ['short', randomBytes(16).toString('base64'), 'f'.repeat(64), `${encryptionKey},`]],
     [
@@ -188,7 +195,13 @@ describe('a value of another kind is one problem, by name', () => {
     ],
     ['BRAND_HUE', ['361', '-1', 'green', '12.5']],
     ['WEB_CONCURRENCY', ['0', '-1', 'all', '1.5']],
+    ['STOP_DELAY_SECONDS', ['-1', '301', '5s']],
     ['METRICS_TOKEN', ['two words', 'näh', '=']],
+    ['OTEL_EXPORTER_OTLP_ENDPOINT', ['otel:4318', 'grpc://otel:4317', 'http://otel:4318/?a=b', 'http://me:pw@otel']],
+    ['OTEL_EXPORTER_OTLP_HEADERS', ['Bearer abc', 'a=%zz', 'a b=c', 'a=b,']],
+    ['OTEL_SERVICE_NAME', ['x'.repeat(61), 'two words']],
+    ['OTEL_TRACES_SAMPLER', ['always', 'jaeger_remote']],
+    ['OTEL_TRACES_SAMPLER_ARG', ['1.5', '-0.1', 'half']],
     ['AUDIT_RETENTION_DAYS', ['0', '-1', '36501', 'forever']],
     ['LOG_LEVEL', ['verbose', 'INFO']],
   ];
@@ -290,15 +303,6 @@ describe('rules about several variables', () => {
       'OIDC_ISSUER: expected https, because TLS files are given',
     ]);
   });
-
-  test.each([
-    ['WEB_CONCURRENCY', '2'],
-    ['WEB_CONCURRENCY', 'auto'],
-  ])('%s=%s is not ignored but refused while it has no effect', (name, text) => {
-    expect(problemsOf({ [name]: text })).toEqual([
-      expect.stringMatching(/^\w+: expected .*not available in this version yet/),
-    ]);
-  });
 });
 
 describe('problems', () => {
@@ -355,6 +359,7 @@ describe('a secret in a file', () => {
     JWKS_PRIVATE_KEY: p256,
     SMTP_URL: 'smtp://me:pw@mail.example.com',
     METRICS_TOKEN: 'abc',
+    OTEL_EXPORTER_OTLP_HEADERS: 'authorization=Bearer%20abc',
   };
 
   test('every secret has such a variant and nothing else has', () => {
@@ -451,12 +456,32 @@ test('names that look like ours, and settings without effect yet, give a warning
     HOME: '/',
     PORTS: '1',
   };
-  expect(configWarnings({ ...env, METRICS_TOKEN: 'abc', DATABASE_URL_FILE: '/x' })).toEqual([
+  expect(configWarnings({ ...env, DATABASE_URL_FILE: '/x' })).toEqual([
     'OIDC_ISUER is not a setting: is OIDC_ISSUER meant?',
     'BRAND_COLOUR is not a setting',
     'BCRYPT_ROUND is not a setting: is BCRYPT_ROUNDS meant?',
-    'METRICS_TOKEN has no effect in this version yet',
   ]);
+});
+
+test('traces are configured by the standard variables', () => {
+  const endpoint = 'https://otel.example.com/otlp';
+  const standard = {
+    OTEL_EXPORTER_OTLP_ENDPOINT: endpoint,
+    OTEL_EXPORTER_OTLP_HEADERS: 'authorization=Bearer%20abc, x-scope=1',
+    OTEL_SERVICE_NAME: 'id',
+    OTEL_TRACES_SAMPLER: 'traceidratio',
+    OTEL_TRACES_SAMPLER_ARG: '0.05',
+  };
+  const headers = { authorization: 'Bearer abc', 'x-scope': '1' };
+  expect(read(standard).tracing).toEqual({
+    endpoint,
+    headers,
+    serviceName: 'id',
+    sampler: 'traceidratio',
+    ratio: 0.05,
+  });
+  const parent = { headers: {}, serviceName: 'latchkey', sampler: 'parentbased_always_on', ratio: 1 };
+  expect(read({ OTEL_EXPORTER_OTLP_ENDPOINT: endpoint }).tracing).toEqual({ endpoint, ...parent });
 });
 
 test('in production a mail server is missed: by a warning, and where accounts need it by a refusal', () => {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { parseEnv } from 'node:util';
 import { expect, test } from 'vitest';
 import { describeVariable, type Name, names } from '../../src/config/environment.ts';
-import { environment, unavailable, withoutEffect } from '../../src/config/rules.ts';
+import { environment } from '../../src/config/rules.ts';
 import { readTexts } from '../../src/config/texts.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -61,11 +61,7 @@ function example(): string {
 }
 
 function meaningOf(name: Name): string {
-  const notes = unavailable
-    .filter((entry) => entry.name === name)
-    .map(({ feature }) => `${feature}: not in this version yet`);
-  if (withoutEffect.includes(name)) notes.push('no effect in this version yet');
-  return [describeVariable(name).meaning, ...notes.map((note) => `(${note})`)].join(' ');
+  return describeVariable(name).meaning;
 }
 
 function defaultOf(name: Name): string {

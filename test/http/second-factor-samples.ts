@@ -41,7 +41,12 @@ export function secondFactorSamples(write: (text: string) => string, { path, cli
     {
       name: 'second-factor-needed',
       title: 'One more step',
-      data: { client, setUpUrl: path, cancel: { action: path } },
+      data: { client, administrator: false, setUpUrl: path, cancel: { action: path } },
+    },
+    {
+      name: 'second-factor-needed',
+      title: 'One more step',
+      data: { client, administrator: true, setUpUrl: path, cancel: { action: path } },
     },
     {
       name: 'two-step',

@@ -45,3 +45,21 @@ test('a failure is told and does not end the repetition; closing waits for what 
   await closed;
   expect(failures).toEqual([['failing', failure]]);
 });
+
+test('in a process that does not lead, only its own work repeats; the rest waits to be woken', async () => {
+  vi.useFakeTimers();
+  try {
+    const background = createBackground(() => {}, { leads: false });
+    const runs = { shared: 0, own: 0 };
+    const shared = background.repeat('shared', 1_000, async () => runs.shared++);
+    background.repeat('own', 1_000, async () => runs.own++, { everyProcess: true });
+    await vi.advanceTimersByTimeAsync(3_000);
+    expect(runs).toEqual({ shared: 0, own: 3 });
+    shared.wake();
+    await vi.advanceTimersByTimeAsync(3_000);
+    expect(runs).toEqual({ shared: 1, own: 6 });
+    await background.close();
+  } finally {
+    vi.useRealTimers();
+  }
+});

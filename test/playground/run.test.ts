@@ -71,7 +71,7 @@ test('changes at the same moment are all kept', async () => {
   expect((await findRun(database.db, encryption, id))?.steps).toHaveLength(4);
 });
 
-test('a run lasts an hour; the next one clears it away', async () => {
+test('a run lasts an hour', async () => {
   const id = await createRun(database.db, encryption, run);
   const start = Date.now();
   vi.useFakeTimers({ toFake: ['Date'], now: start + 3_590_000 });
@@ -79,8 +79,6 @@ test('a run lasts an hour; the next one clears it away', async () => {
   vi.setSystemTime(start + 3_601_000);
   expect(await findRun(database.db, encryption, id)).toBeUndefined();
   expect(await changeRun(database.db, encryption, id, (before) => before)).toBeUndefined();
-  await createRun(database.db, encryption, run);
-  expect(await database.db.select().from(playgroundRuns)).toHaveLength(1);
 });
 
 test('the playground is a public client, brought up to date at each start', async () => {

@@ -137,7 +137,7 @@ test.for(Object.entries(requests))('%s', async ([, prepare]) => {
     if (response.status === 200) expect(JSON.parse(body)).toMatchObject({ active: true });
     else expect([response.status, response.headers.get('retry-after')], `statement ${broken}`).toEqual([503, '5']);
   }
-  expect(broken).toBeGreaterThan(1);
+  expect(broken).toBeGreaterThan(0);
 });
 
 function postJson(path: string, body: object): Promise<Response> {

@@ -63,7 +63,7 @@ export async function startApp(options: StartOptions = {}): Promise<TestApp> {
   const config = { ...readConfig(env), ...(options.env?.BCRYPT_ROUNDS === undefined && { bcryptRounds: 4 }) };
   const lines: LogLine[] = [];
   const log = pino({ level: 'debug', base: null }, { write: (line) => void lines.push(JSON.parse(line)) });
-  const database = openDatabase(databaseUrl);
+  const database = openDatabase(databaseUrl, { max: config.databasePoolSize });
   // Its timers are set now, and never go off.
   if (options.idle) vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
   const app = await createApp({ config, database, log });

@@ -4,7 +4,7 @@
  */
 import { execFile } from 'node:child_process';
 import { createReadStream, createWriteStream, existsSync, readFileSync } from 'node:fs';
-import { chmod, mkdir, mkdtemp, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
@@ -12,6 +12,7 @@ import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
 import { createBrotliDecompress } from 'node:zlib';
 import { type Browser, chromium } from 'playwright-core';
+import { cacheFolder } from './cache-folder.ts';
 
 /**
  * Starts a browser; the caller closes it. Works as root and as an ordinary user. The browser keeps its own rules
@@ -57,23 +58,6 @@ async function unpackedChromium(): Promise<string> {
     if (!existsSync(folder)) throw error;
   }
   return folder;
-}
-
-/** Beside the packages, or, when somebody else owns those, in a folder of this user's own. */
-async function cacheFolder(): Promise<string> {
-  const beside = join(import.meta.dirname, '../../node_modules/.cache/latchkey');
-  try {
-    await mkdir(beside, { recursive: true });
-    const probe = await mkdtemp(join(beside, 'probe-'));
-    await rm(probe, { recursive: true });
-    return beside;
-  } catch {
-    const uid = process.getuid?.();
-    const own = join(tmpdir(), `latchkey-tests-${uid}`);
-    await mkdir(own, { recursive: true, mode: 0o700 });
-    if ((await stat(own)).uid !== uid) throw new Error(`${own} belongs to somebody else; remove it.`);
-    return own;
-  }
 }
 
 async function unpackFile(archive: string, target: string): Promise<void> {

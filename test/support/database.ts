@@ -14,9 +14,18 @@ export type TestDatabase = { url: string; drop(): Promise<void> };
 
 /** Clones the migrated template: an empty database with all tables. `drop` ends its connections too. */
 export async function createTestDatabase(): Promise<TestDatabase> {
+  return create((url, name, run) => clone(url, `latchkey_test_${run}_template`, name));
+}
+
+/** Without any table, as an operator makes it. */
+export async function createEmptyDatabase(): Promise<TestDatabase> {
+  return create((url, name) => execute(url, `create database ${name}`));
+}
+
+async function create(make: (url: string, name: string, run: string) => Promise<void>): Promise<TestDatabase> {
   const { url, run } = inject('testServer');
   const name = `latchkey_test_${run}_${randomBytes(6).toString('hex')}`;
-  await clone(url, `latchkey_test_${run}_template`, name);
+  await make(url, name, run);
   return {
     url: withDatabase(url, name),
     drop: () => execute(url, `drop database if exists ${name} with (force)`),

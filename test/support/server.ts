@@ -16,6 +16,7 @@ export type ServerProcess = {
   origin: string;
   issuer: string;
   port: number;
+  pid: number;
   /** What was said so far. */
   stdout(): string;
   stderr(): string;
@@ -38,6 +39,8 @@ export type ServerOptions = {
   port?: number;
   /** How an operator starts it; `node` spares npm's half second. */
   through?: 'node' | 'npm';
+  /** A command line that runs the server's own, appended to it. */
+  wrapper?: readonly string[];
 };
 
 /** What servers on one database must share. */
@@ -66,9 +69,14 @@ export async function startServer(options: ServerOptions): Promise<ServerProcess
 }
 
 /** Starts the server and does not wait for anything. */
-export async function launchServer({ env, port, through = 'node' }: ServerOptions): Promise<ServerProcess> {
+export async function launchServer({
+  env,
+  port,
+  through = 'node',
+  wrapper = [],
+}: ServerOptions): Promise<ServerProcess> {
   const ownPort = port ?? (await freePort());
-  const [program = '', ...args] = command[through];
+  const [program = '', ...args] = [...wrapper, ...command[through]];
   const variables: NodeJS.ProcessEnv = {
     // Nothing of the developer's own environment, nor a .env file: the working directory is another.
     PATH: [dirname(process.execPath), process.env.PATH].join(delimiter),
@@ -107,6 +115,7 @@ export async function launchServer({ env, port, through = 'node' }: ServerOption
     origin,
     issuer: `${origin}/oidc`,
     port: ownPort,
+    pid,
     stdout: () => said.stdout,
     stderr: () => said.stderr,
     async printed(text) {
@@ -141,7 +150,7 @@ function send(pid: number, signal: NodeJS.Signals | 0): boolean {
 }
 
 /** A guard kills the group when this process is gone without a word; answers how to send the guard home. */
-function endWithThisProcess(pid: number): () => void {
+export function endWithThisProcess(pid: number): () => void {
   const guard = spawn('sh', ['-c', 'read -r word || kill -s KILL -- "-$0"', String(pid)], {
     detached: true,
     stdio: ['pipe', 'ignore', 'ignore'],
