@@ -77,23 +77,17 @@ export async function startLatchkey(
     const { client_id: id, client_secret: secret } = JSON.parse(await command('clients', 'create', ...args));
     return { id, secret };
   };
-  const app = await created('--name', 'App', '--first-party', '--redirect-uri', redirectUri, ...grants);
-  const service = await created('--name', 'Service', '--grant', 'client_credentials');
-  for (const { identifier, scope, format } of apis) {
+  const createApi = ({ identifier, scope, format }: (typeof apis)[number]) =>
+    command('apis', 'create', identifier, '--name', format, '--scope', `${scope}=Read`, '--token-format', format);
+  const [app, service] = await Promise.all([
+    created('--name', 'App', '--first-party', '--redirect-uri', redirectUri, ...grants),
+    created('--name', 'Service', '--grant', 'client_credentials'),
     // A database that was measured before has them.
-    await command(
-      'apis',
-      'create',
-      identifier,
-      '--name',
-      format,
-      '--scope',
-      `${scope}=Read`,
-      '--token-format',
-      format,
-    ).catch(() => {});
-    await command('apis', 'allow', service.id, identifier, '--scope', scope);
-  }
+    ...apis.map((api) => createApi(api).catch(() => {})),
+  ]);
+  await Promise.all(
+    apis.map(({ identifier, scope }) => command('apis', 'allow', service.id, identifier, '--scope', scope)),
+  );
   const registered = await send(`${origin}/auth/register`, { method: 'POST', json: { ...person, name: 'Ada Moreno' } });
   if (registered.status !== 409) expectStatus(registered, 201);
   return { origin, issuer: `${origin}/oidc`, app, service, person, redirectUri, ...server };

@@ -14,6 +14,7 @@ import { measureLogins } from './logins.ts';
 import { measureMemory } from './memory.ts';
 import { measureProcesses } from './processes.ts';
 import { describe, type Report, writeReport } from './report.ts';
+import { main as storage } from './storage.ts';
 
 const usage = `npm run bench -- [what] [options]
 
@@ -22,6 +23,7 @@ const usage = `npm run bench -- [what] [options]
   processes  one and two worker processes
   logins     a storm of sign-ins, beside raw bcrypt, and what the token endpoint feels of it
   memory     of the server, idle and under load (--minutes)
+  storage    whether tables level off while a million sign-ins come and go
 
   --rounds N    how often each is measured (5)       --seconds N   how long each time (2)
   --only FLOW   one flow; repeatable                 --grants N    stored grants (5000000)
@@ -43,6 +45,7 @@ const { values, positionals } = parseArgs({
 });
 const [what = 'flows'] = positionals;
 const kinds = ['flows', 'grants', 'processes', 'logins', 'memory'] as const;
+if (what === 'storage') process.exit((await storage([])) ? 0 : 1);
 if (values.help || !kinds.includes(what as never)) {
   process.stdout.write(`${usage}\n`);
   process.exit(values.help ? 0 : 2);

@@ -157,7 +157,7 @@ async function openScratch(): Promise<{ db: Database; close(): Promise<void> }> 
   };
 }
 
-async function main([signIns = '1000000', rounds = '40']: readonly string[]): Promise<boolean> {
+export async function main([signIns = '1000000', rounds = '40']: readonly string[]): Promise<boolean> {
   const { db, close } = await openScratch();
   try {
     const startedAt = performance.now();

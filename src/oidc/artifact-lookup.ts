@@ -8,7 +8,8 @@ import { type Payload, storedId } from './artifacts.ts';
 import { originLives } from './derived-grants.ts';
 import { type Known, take } from './request-memo.ts';
 
-export type FoundArtifact = { model: string; payload: Payload; consumedAt: number | null };
+/** `usedFor`: seconds since it was used up, by the database's clock. */
+export type FoundArtifact = { model: string; payload: Payload; usedFor: number | null };
 
 type Standing = {
   grantId: string | null;
@@ -23,10 +24,9 @@ type Standing = {
 /** One whose id is asked for may be of any of them: at introspection, revocation and exchange nobody knows which. */
 const tokens = ['AccessToken', 'ClientCredentials', 'RefreshToken'];
 
-/** Instants are epoch milliseconds. */
 const artifactsById = statement<{ models: readonly string[]; id: string; now: string }, FoundArtifact & Standing>(
   ({ models, id, now }) => sql`
-    select its.model, its.payload, (extract(epoch from its.consumed_at) * 1000)::float8 as "consumedAt",
+    select its.model, its.payload, extract(epoch from clock_timestamp() - its.consumed_at)::float8 as "usedFor",
       its.grant_id as "grantId", its.account_id as "accountId",
       (select "grant".payload from ${oidcGrants} "grant"
         where "grant".model = 'Grant' and "grant".id = its.grant_id
@@ -78,9 +78,9 @@ async function findAll(db: Database, known: Known | undefined, models: readonly 
 }
 
 /** A refresh whose answer was lost may be repeated. */
-function withConsumed({ payload, consumedAt }: FoundArtifact, leewaySeconds: number): Payload {
-  if (consumedAt === null || consumedAt + leewaySeconds * 1000 > Date.now()) return payload;
-  return { ...payload, consumed: Math.floor(consumedAt / 1000) };
+function withConsumed({ payload, usedFor }: FoundArtifact, leewaySeconds: number): Payload {
+  if (usedFor === null || Math.abs(usedFor) < leewaySeconds) return payload;
+  return { ...payload, consumed: Math.floor(Date.now() / 1000 - usedFor) };
 }
 
 const grantById = statement<

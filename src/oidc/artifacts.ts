@@ -136,24 +136,24 @@ function rowOf(encryption: Encryption, { model, id, payload, expiresIn }: Artifa
   };
 }
 
-type Use = { model: string; id: string; now: string; usedAfter: string | null };
+type Use = { model: string; id: string; now: string; leewaySeconds: number | null };
 
-/** The statement that uses an artefact up, and changes no row when it cannot be used (any more). */
-function consumption({ model, id, now, usedAfter }: Places<Use>): SQL {
-  return sql`update ${oidcGrants} set consumed_at = coalesce(consumed_at, ${now}::timestamptz)
+/**
+ * The statement that uses an artefact up, and changes no row when it cannot be used (any more). The time of use is the
+ * database's: one's own may differ from that of the instance where a lost answer is asked for again, and a database that
+ * stood still does what it was told before, long after whoever told it gave up. A use in the future, when that clock was set
+ * back, is no recent one.
+ */
+function consumption({ model, id, now, leewaySeconds }: Places<Use>): SQL {
+  return sql`update ${oidcGrants} set consumed_at = coalesce(consumed_at, clock_timestamp())
     where model = ${model} and id = ${id} and (expires_at is null or expires_at > ${now}::timestamptz)
-      and (consumed_at is null or consumed_at > ${usedAfter}::timestamptz)
+      and (consumed_at is null
+        or abs(extract(epoch from clock_timestamp() - consumed_at)) < ${leewaySeconds}::float8)
     returning 1`;
 }
 
 function useOf(model: string, id: string, leewaySeconds = 0): Use {
-  const now = Date.now();
-  return {
-    model,
-    id: storedId(model, id),
-    now: new Date(now).toISOString(),
-    usedAfter: leewaySeconds === 0 ? null : new Date(now - leewaySeconds * 1000).toISOString(),
-  };
+  return { model, id: storedId(model, id), now: new Date().toISOString(), leewaySeconds: leewaySeconds || null };
 }
 
 const onlyConsumption = statement<Use>(consumption);
@@ -172,9 +172,9 @@ export async function consumeArtifact(
   return rowCount === 1;
 }
 
-const rotation = statement<Columns & { usedId: string; now: string; usedAfter: string | null }>(
+const rotation = statement<Columns & { usedId: string; now: string; leewaySeconds: number | null }>(
   (values) => sql`
-    with used as (${consumption({ model: values.model, id: values.usedId, now: values.now, usedAfter: values.usedAfter })})
+    with used as (${consumption({ model: values.model, id: values.usedId, now: values.now, leewaySeconds: values.leewaySeconds })})
     ${insertion(values)} from used`,
 );
 

@@ -8,6 +8,7 @@ import { createEncryption } from '../../src/keys/encryption.ts';
 import { sha256 } from '../../src/lib/hash.ts';
 import { randomToken } from '../../src/lib/random.ts';
 import { createAdapter } from '../../src/oidc/adapter.ts';
+import { ageUses } from '../security/protocol.ts';
 import { createTestDatabase } from '../support/database.ts';
 
 const tokenModels = [
@@ -233,7 +234,7 @@ describe('RefreshToken with a leeway', () => {
     await adapter.upsert(id, payload({ jti: id }), 600);
     await Promise.all([adapter.consume(id), adapter.consume(id)]);
     expect((await adapter.find(id))?.consumed).toBeUndefined();
-    advance(11);
+    await ageUses({ database }, 11);
     expect((await adapter.find(id))?.consumed).toBeTruthy();
     await expect(adapter.consume(id)).rejects.toMatchObject({ error: 'invalid_grant' });
   });
@@ -243,9 +244,9 @@ describe('RefreshToken with a leeway', () => {
     const id = randomToken();
     await adapter.upsert(id, payload({ jti: id }), 600);
     await adapter.consume(id);
-    advance(8);
+    await ageUses({ database }, 8);
     await adapter.consume(id);
-    advance(4);
+    await ageUses({ database }, 4);
     expect((await adapter.find(id))?.consumed).toBeTruthy();
   });
 });

@@ -1,3 +1,4 @@
+import { exportJWK, generateKeyPair } from 'jose';
 import Provider from 'oidc-provider';
 import { expect, test } from 'vitest';
 import { keepClients } from '../../src/oidc/kept-clients.ts';
@@ -9,18 +10,24 @@ const metadata = (clientId: string) => ({
 });
 
 /** The library over stored clients, which are the same objects until they change. */
-function setUp() {
+async function setUp() {
+  const { privateKey } = await generateKeyPair('RS256', { extractable: true });
   const stored = new Map<string, object>();
   class Clients {
     find = async (id: string) => stored.get(id);
   }
-  const provider = new Provider('https://op.example', { adapter: Clients as never, cookies: { keys: ['unused'] } });
+  const provider = new Provider('https://op.example', {
+    adapter: Clients as never,
+    jwks: { keys: [await exportJWK(privateKey)] },
+    cookies: { keys: ['unused'] },
+    features: { devInteractions: { enabled: false } },
+  });
   keepClients(provider);
   return { provider, stored };
 }
 
 test('the model of a client is made once, however many others are used in between', async () => {
-  const { provider, stored } = setUp();
+  const { provider, stored } = await setUp();
   const ids = Array.from({ length: 300 }, (_, at) => `c_${at}`);
   for (const id of ids) stored.set(id, metadata(id));
   const first = await Promise.all(ids.map((id) => provider.Client.find(id)));
@@ -30,7 +37,7 @@ test('the model of a client is made once, however many others are used in betwee
 });
 
 test('one that has changed is made anew, and one that is gone is none', async () => {
-  const { provider, stored } = setUp();
+  const { provider, stored } = await setUp();
   stored.set('c_1', metadata('c_1'));
   const before = await provider.Client.find('c_1');
   stored.set('c_1', { ...metadata('c_1'), redirect_uris: ['https://rp.example/other'] });

@@ -150,6 +150,13 @@ export function outwardTargets(html: string): string[] {
   return addresses.filter((address) => /^[a-z][\w+.-]*:|^\/\/|^\/?\\\\|url=/i.test(address));
 }
 
+/** Makes every use of a token, a code or whatever else is used up look as many seconds older. */
+export async function ageUses(app: Pick<TestApp, 'database'>, seconds: number): Promise<void> {
+  await app.database.db.execute(
+    sql`update oidc_grants set consumed_at = consumed_at - make_interval(secs => ${seconds}::float8)`,
+  );
+}
+
 /** Moves the clock of test and server on, and freezes it until `vi.useRealTimers()`. */
 export function advance(seconds: number): void {
   const now = Date.now();

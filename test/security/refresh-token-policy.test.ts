@@ -7,6 +7,7 @@ import { createProofKey, type ProofKey } from '../support/dpop.ts';
 import { type Registration, registerClient } from '../support/relying-party.ts';
 import {
   advance,
+  ageUses,
   issueCode,
   issueTokens,
   post,
@@ -170,7 +171,7 @@ describe('of a public client that proves a key (DPoP, SECURITY 43)', () => {
   test('who has a rotated one without the key cannot even end the family', async () => {
     const first = await issueBound();
     const { body } = await token(using(first.refresh_token), await prove(key));
-    advance(11);
+    await ageUses(app, 11);
     const thief = await createProofKey();
     for (const proof of [undefined, await prove(thief)])
       expect((await token(using(first.refresh_token), proof)).status).toBe(400);

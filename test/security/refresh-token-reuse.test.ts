@@ -1,11 +1,11 @@
 /** Who uses a rotated refresh token again ends its family, and it is written down (SECURITY 17). */
 import { sql } from 'drizzle-orm';
-import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { startApp, type TestApp } from '../support/app.ts';
 import { clearAuditLog } from '../support/audit.ts';
 import { type Registration, registerClient } from '../support/relying-party.ts';
 import {
-  advance,
+  ageUses,
   issueTokens,
   post,
   refresh,
@@ -26,7 +26,6 @@ beforeAll(async () => {
 });
 afterAll(() => app.close());
 afterEach(async () => {
-  vi.useRealTimers();
   await clearAuditLog(app.database.db);
   app.log.length = 0;
 });
@@ -56,7 +55,7 @@ test('the record says which account and client, from where, how late, and which 
   const first = await issueTokens(app, client, signedIn);
   const second = await refreshed(first.refresh_token);
   const third = await refreshed(second.refresh_token);
-  advance(75);
+  await ageUses(app, 75);
   const answer = await reuse(second.refresh_token);
   expect([answer.status, answer.body.error]).toEqual([400, 'invalid_grant']);
   expect(await refresh(app, client, third.refresh_token)).toMatchObject({ status: 400 });
@@ -92,7 +91,7 @@ test('the record says which account and client, from where, how late, and which 
 test('of eight parallel reuses every one is refused, and there is one record', async () => {
   const first = await issueTokens(app, client, signedIn);
   const second = await refreshed(first.refresh_token);
-  advance(11);
+  await ageUses(app, 11);
   const answers = await Promise.all(Array.from({ length: 8 }, () => reuse(first.refresh_token)));
   expect(answers.map(({ status, body }) => [status, body.error])).toEqual(Array(8).fill([400, 'invalid_grant']));
   expect(await userinfoStatus(app, second.access_token)).toBe(401);
@@ -103,7 +102,7 @@ test('of eight parallel reuses every one is refused, and there is one record', a
 test('different tokens of one family used again at once end it with one record', async () => {
   const family = [await issueTokens(app, client, signedIn)];
   for (let rotation = 0; rotation < 5; rotation += 1) family.push(await refreshed(family.at(-1)?.refresh_token ?? ''));
-  advance(11);
+  await ageUses(app, 11);
   const answers = await Promise.all(family.slice(0, -1).map(({ refresh_token }) => reuse(refresh_token)));
   expect(answers.map(({ status }) => status)).toEqual(Array(5).fill(400));
   expect((await reuse(family.at(-1)?.refresh_token ?? '')).status).toBe(400);
@@ -115,7 +114,7 @@ test('what is no reuse is not recorded as one: a repeat within the leeway, a str
   await refreshed(refresh_token);
   await refreshed(refresh_token);
   const stranger = await registerClient(app);
-  advance(11);
+  await ageUses(app, 11);
   expect((await refresh(app, stranger, refresh_token)).status).toBe(400);
   expect((await reuse('unknown')).status).toBe(400);
   expect(await recorded()).toEqual([]);
@@ -124,7 +123,7 @@ test('what is no reuse is not recorded as one: a repeat within the leeway, a str
 test('revoking a token that was rotated ends the family too, and is no reuse', async () => {
   const first = await issueTokens(app, client, signedIn);
   const second = await refreshed(first.refresh_token);
-  advance(11);
+  await ageUses(app, 11);
   expect((await post(app, 'revocation', { token: first.refresh_token }, client)).status).toBe(200);
   expect(await userinfoStatus(app, second.access_token)).toBe(401);
   expect((await refresh(app, client, second.refresh_token)).status).toBe(400);

@@ -5,6 +5,7 @@ import { startApp, type TestApp } from '../support/app.ts';
 import { type Registration, registerClient } from '../support/relying-party.ts';
 import {
   advance,
+  ageUses,
   issueTokens,
   post,
   refresh,
@@ -87,7 +88,7 @@ describe.each(['open', 'confidential'] as const)('of a client that is %s', (kind
     const { refresh_token } = await issueTokens(lenient, client, signedIn);
     const answers = await Promise.all(Array.from({ length: 8 }, () => refresh(lenient, client, refresh_token)));
     expect(answers.map(({ status }) => status)).toEqual(Array(8).fill(200));
-    advance(8);
+    await ageUses(lenient, 8);
     const again = await refreshed(lenient, client, refresh_token);
     expect(await userinfoStatus(lenient, again.access_token)).toBe(200);
   });
@@ -96,10 +97,10 @@ describe.each(['open', 'confidential'] as const)('of a client that is %s', (kind
     const { [kind]: client, signedIn } = of(lenient);
     const first = await issueTokens(lenient, client, signedIn);
     const second = await refreshed(lenient, client, first.refresh_token);
-    advance(8);
+    await ageUses(lenient, 8);
     // Using it in the leeway does not make the leeway longer.
     const branch = await refreshed(lenient, client, first.refresh_token);
-    advance(3);
+    await ageUses(lenient, 3);
     expect(await refresh(lenient, client, first.refresh_token)).toMatchObject(invalidGrant);
     for (const tokens of [second, branch]) {
       expect(await refresh(lenient, client, tokens.refresh_token)).toMatchObject(invalidGrant);

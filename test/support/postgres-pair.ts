@@ -58,7 +58,7 @@ export async function startPostgresPair(): Promise<PostgresPair> {
   return { primary, standby, password, stop };
 }
 
-function startNode(cluster: Cluster, port: number, own: Record<string, string>): PostgresNode {
+export function startNode(cluster: Cluster, port: number, own: Record<string, string>): PostgresNode {
   const settings = {
     listen_addresses: '127.0.0.1',
     unix_socket_directories: '',
@@ -86,7 +86,7 @@ function startNode(cluster: Cluster, port: number, own: Record<string, string>):
 }
 
 /** The eighth line says how far it is: `ready` or, for one that follows another and answers readers, `standby`. */
-function isReady(folder: string): () => Promise<boolean> {
+export function isReady(folder: string): () => Promise<boolean> {
   return async () => {
     const text = await readFile(join(folder, 'postmaster.pid'), 'utf8').catch(() => '');
     return /^(ready|standby)/.test(text.split('\n')[7] ?? '');

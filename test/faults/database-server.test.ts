@@ -1,0 +1,69 @@
+/** One server and a PostgreSQL of the operator's own, under load: restarted, paused, and without a connection left. */
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { type PostgresServer, startPostgresServer } from '../support/postgres-server.ts';
+import { type ServerProcess, sharedSecrets, startServer } from '../support/server.ts';
+import { startLoad } from './load.ts';
+
+/** Seconds. A pause is long when whoever waits has given up, and a retry comes later than the leeway of what was sent. */
+const [queryTimeout, leeway, pause] = process.env.REAL_PAUSE ? [10, 10, 30] : [1, 2, 7];
+
+let postgres: PostgresServer;
+let server: ServerProcess;
+
+beforeAll(async () => {
+  postgres = await startPostgresServer();
+  // The driver takes its own settings from the address too.
+  const DATABASE_URL = `${postgres.url}?query_timeout=${queryTimeout * 1000}`;
+  const env = { ...sharedSecrets, DATABASE_URL, TRUST_PROXY: 'loopback', REFRESH_TOKEN_LEEWAY: String(leeway) };
+  server = await startServer({ env });
+});
+afterAll(async () => {
+  await server.kill9();
+  await postgres.remove();
+});
+
+async function expectReady(): Promise<void> {
+  const readiness = async () => {
+    const { status, body } = await fetch(`${server.origin}/readyz`);
+    await body?.cancel();
+    return status;
+  };
+  await vi.waitFor(async () => expect(await readiness()).toBe(200), { timeout: 20_000, interval: 100 });
+}
+
+test('restarted: "not now" while it is away, and nothing acknowledged is lost', async () => {
+  const load = await startLoad(server);
+  await load.served(12);
+  await postgres.stopFast();
+  await load.refused(4);
+  await postgres.start();
+  await load.served(12);
+  await load.stopAndCheck();
+  await expectReady();
+});
+
+test('out of connections: 503 at once, and service as soon as there are some', async () => {
+  const load = await startLoad(server);
+  await load.served(12);
+  await postgres.query('alter role app connection limit 0');
+  await postgres.query("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'app'");
+  await load.refused(8);
+  await postgres.query('alter role app connection limit -1');
+  await load.served(12);
+  await load.stopAndCheck();
+  await expectReady();
+  expect(server.stdout()).toContain('too many connections for role');
+});
+
+test('paused: whoever gave up is served afterwards, with what he had before', { timeout: 120_000 }, async () => {
+  const load = await startLoad(server, { people: 6 });
+  await load.served(12);
+  await postgres.freeze();
+  await load.refused(1);
+  await delay(pause * 1000);
+  await postgres.thaw();
+  await load.served(24);
+  await load.stopAndCheck();
+  await expectReady();
+});
