@@ -104,14 +104,14 @@ const exchange = (provider: ProviderUnderTest, { code, verifier }: Arrived): Pro
     provider.app,
   );
 
-/** Browsers that are signed in; many share one, as people's tabs do. */
+const browsers = new WeakMap<ProviderUnderTest, Jar[]>();
+
+/** Browsers that are signed in, the same for every flow; one whose session a provider forgot signs in again. */
 async function signedIn(provider: ProviderUnderTest, count: number): Promise<Jar[]> {
-  const jars: Jar[] = [];
-  for (let made = 0; made < count; made += 1) {
-    const jar: Jar = new Map();
-    await arrive(provider, jar);
-    jars.push(jar);
-  }
+  const jars = browsers.get(provider) ?? [];
+  browsers.set(provider, jars);
+  while (jars.length < count) jars.push(new Map());
+  await Promise.all(jars.map((jar) => arrive(provider, jar)));
   return jars;
 }
 

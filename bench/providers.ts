@@ -9,6 +9,7 @@ import { promisify } from 'node:util';
 import { singleConnection } from '../src/db/single-connection.ts';
 import { apis } from './apis.ts';
 import { expectStatus, send } from './load.ts';
+import { betweenAnswers } from './prepare.ts';
 
 export type Credentials = { id: string; secret: string };
 
@@ -32,7 +33,7 @@ const flags = ['--max-semi-space-size=16'];
 const run = promisify(execFile);
 
 /** The same in every provider, so that only what is around the hash differs. */
-export const bcryptRounds = '10';
+const bcryptRounds = '10';
 
 export type StartOptions = {
   databaseUrl: string;
@@ -66,28 +67,30 @@ export async function startLatchkey(
     ...secrets,
     ...env,
   };
-  const command = async (...args: string[]) => {
-    const options = { cwd: tmpdir(), env: { PATH: process.env.PATH, ...variables } };
-    return (await run(process.execPath, [join(root, 'src/cli/latchkey.ts'), ...args, '--json'], options)).stdout;
+  const commands = async (...words: string[][]): Promise<unknown[]> => {
+    const args = [join(import.meta.dirname, 'prepare.ts'), JSON.stringify(words)];
+    const { stdout } = await run(process.execPath, args, {
+      cwd: tmpdir(),
+      env: { PATH: process.env.PATH, ...variables },
+    });
+    // One that a database has already, as one that was measured before does, is no answer.
+    return stdout.split(betweenAnswers).map((answer) => JSON.parse(answer || '{}'));
   };
   const server = await start([join(root, 'src/main.ts')], variables, { cpus, ready: 'Latchkey is ready.' });
   const redirectUri = 'https://app.bench.example/callback';
   const grants = ['--grant', 'authorization_code', '--grant', 'refresh_token'];
-  const created = async (...args: string[]): Promise<Credentials> => {
-    const { client_id: id, client_secret: secret } = JSON.parse(await command('clients', 'create', ...args));
-    return { id, secret };
-  };
-  const createApi = ({ identifier, scope, format }: (typeof apis)[number]) =>
-    command('apis', 'create', identifier, '--name', format, '--scope', `${scope}=Read`, '--token-format', format);
-  const [app, service] = await Promise.all([
-    created('--name', 'App', '--first-party', '--redirect-uri', redirectUri, ...grants),
-    created('--name', 'Service', '--grant', 'client_credentials'),
-    // A database that was measured before has them.
-    ...apis.map((api) => createApi(api).catch(() => {})),
-  ]);
-  await Promise.all(
-    apis.map(({ identifier, scope }) => command('apis', 'allow', service.id, identifier, '--scope', scope)),
+  const answers = await commands(
+    ['clients', 'create', '--name', 'App', '--first-party', '--redirect-uri', redirectUri, ...grants],
+    ['clients', 'create', '--name', 'Service', '--grant', 'client_credentials'],
+    ...apis.map(({ identifier, scope, format }) => [
+      ...['apis', 'create', identifier, '--name', format, '--scope', `${scope}=Read`, '--token-format', format],
+    ]),
   );
+  const [app, service] = answers.slice(0, 2).map((answer): Credentials => {
+    const { client_id: id, client_secret: secret } = answer as { client_id: string; client_secret: string };
+    return { id, secret };
+  }) as [Credentials, Credentials];
+  await commands(...apis.map(({ identifier, scope }) => ['apis', 'allow', service.id, identifier, '--scope', scope]));
   const registered = await send(`${origin}/auth/register`, { method: 'POST', json: { ...person, name: 'Ada Moreno' } });
   if (registered.status !== 409) expectStatus(registered, 201);
   return { origin, issuer: `${origin}/oidc`, app, service, person, redirectUri, ...server };

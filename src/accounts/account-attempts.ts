@@ -2,11 +2,9 @@
  * What is counted against an account, for its owner and for an operator. A pause that somebody else caused can be ended;
  * it never has to be, for it ends by itself.
  */
-import { and, count, desc, eq, gt, isNull, lt, ne, or } from 'drizzle-orm';
 import type { AuditSource } from '../audit/events.ts';
 import { record } from '../audit/record.ts';
 import type { Database } from '../db/database.ts';
-import { auditEvents } from '../db/schema.ts';
 import { sha256 } from '../lib/hash.ts';
 import { type Account, normalizeEmail } from './accounts.ts';
 import { forgetTriesOf, listTries } from './attempt-counts.ts';
@@ -55,37 +53,4 @@ export async function clearAttempts(
 /** Passwords and mails are counted by address, all else by id. */
 function namesOf({ id, email }: Pick<Account, 'id' | 'email'>): string[] {
   return [id, normalizeEmail(email)];
-}
-
-/** Fewer are the owner's own slips and not worth a word. */
-const fewestToTell = 5;
-
-/**
- * Wrong passwords and codes since the sign-in before the one of `session`, if there were enough of them to tell its
- * owner; undefined else. `since` is undefined when there was no sign-in before.
- */
-export async function findFailedAttempts(
-  db: Database,
-  session: { uid: string; accountId: string; loginAt: Date },
-): Promise<{ failed: number; since: Date | undefined } | undefined> {
-  const of = (event: 'login.succeeded' | 'login.failed') =>
-    and(eq(auditEvents.accountId, session.accountId), eq(auditEvents.event, event));
-  const [before] = await db
-    .select({ id: auditEvents.id, at: auditEvents.at })
-    .from(auditEvents)
-    .where(
-      and(
-        of('login.succeeded'),
-        lt(auditEvents.at, session.loginAt),
-        or(isNull(auditEvents.sessionUid), ne(auditEvents.sessionUid, session.uid)),
-      ),
-    )
-    .orderBy(desc(auditEvents.id))
-    .limit(1);
-  const [after] = await db
-    .select({ failed: count() })
-    .from(auditEvents)
-    .where(and(of('login.failed'), before && gt(auditEvents.id, before.id)));
-  const failed = after?.failed ?? 0;
-  return failed < fewestToTell ? undefined : { failed, since: before?.at };
 }

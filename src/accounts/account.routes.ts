@@ -5,9 +5,7 @@ import { isForm, issuesOf, readBody } from '../http/body.ts';
 import { HttpError } from '../http/errors.ts';
 import type { Pages } from '../http/pages.ts';
 import { sameOrigin } from '../http/same-origin.ts';
-import { findFailedAttempts } from './account-attempts.ts';
 import { type Account, findActiveAccount } from './accounts.ts';
-import { wasKept } from './activity.ts';
 import { accountClaims } from './claims.ts';
 import { fieldProblems, typedText } from './field-problems.ts';
 import type { BrowserSession, SessionFunctions } from './login.routes.ts';
@@ -15,6 +13,7 @@ import { changeProfile, ProfileForm, profileFields } from './profile.ts';
 import { isRecent } from './recent-sign-in.ts';
 import { withReturnTo } from './return-to.ts';
 import { findSignInMethods } from './sign-in-methods.ts';
+import { findSignInNews } from './sign-in-news.ts';
 
 export type AccountDependencies = {
   db: Database;
@@ -46,15 +45,15 @@ export function accountRoutes(dependencies: AccountDependencies): Router {
     const { name, email, emailVerified } = signedIn(res);
     const session = sessionOf(res);
     // News of the sign-in, for as long as that is recent.
-    const [kept, tries] = isRecent(session)
-      ? await Promise.all([wasKept(db, session), findFailedAttempts(db, session)])
-      : [false, undefined];
-    const notice = kept ? 'Your account stays. It was going to be deleted, and signing in took that back.' : undefined;
+    const news = isRecent(session) ? await findSignInNews(db, session) : undefined;
+    const notice = news?.kept
+      ? 'Your account stays. It was going to be deleted, and signing in took that back.'
+      : undefined;
     await pages.page(res, 'account', {
       name,
       email,
       emailVerified,
-      tries,
+      tries: news?.tries,
       notice: notice ?? noticeOf(req, notices),
     });
   }

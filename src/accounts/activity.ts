@@ -38,23 +38,6 @@ export async function listActivity(
   return { events, older: rows.length > limit ? events.at(-1)?.id : undefined };
 }
 
-/** Whether the sign-in of a session is the one that kept the account from being deleted. */
-export async function wasKept(db: Database, { uid, accountId }: { uid: string; accountId: string }): Promise<boolean> {
-  const newest = await db
-    .select({ event: auditEvents.event, sessionUid: auditEvents.sessionUid })
-    .from(auditEvents)
-    .where(
-      and(
-        eq(auditEvents.accountId, accountId),
-        inArray(auditEvents.event, ['login.succeeded', 'account.deletion-cancelled']),
-      ),
-    )
-    .orderBy(desc(auditEvents.id))
-    .limit(20);
-  const own = newest.findIndex(({ sessionUid }) => sessionUid === uid);
-  return own >= 0 && newest[own + 1]?.event === 'account.deletion-cancelled';
-}
-
 /** The same by day, in words. `appNames` has a name for each client that is known. */
 export function describeActivity(
   events: readonly Event[],

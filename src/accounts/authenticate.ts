@@ -10,7 +10,7 @@ import type { Database } from '../db/database.ts';
 import { users } from '../db/schema.ts';
 import { type Bcrypt, BusyError } from '../lib/bcrypt-pool.ts';
 import { type Account, normalizeEmail } from './accounts.ts';
-import type { Attempts } from './attempts.ts';
+import type { Attempts, Throttled } from './attempts.ts';
 import { findDecoyHash } from './imported-hashes.ts';
 import { hashPassword, needsRehash, verifyPassword } from './password.ts';
 
@@ -32,7 +32,7 @@ export type Authentication =
   /** The password was right. */
   | { outcome: 'suspended' }
   /** Not judged at all: right and wrong passwords look alike now. */
-  | { outcome: 'throttled'; retryAfterSeconds: number };
+  | Throttled;
 
 /** Throws `BusyError` when too many passwords wait to be checked; that attempt does not count. */
 export type Authenticate = (credentials: Credentials) => Promise<Authentication>;

@@ -32,7 +32,7 @@ const longestAnswer = 512 * 1024;
  * @param fetch the guarded one, which reaches private addresses only where the operator says so
  * @param warn told when the service could not be asked
  */
-export function breachedPasswords({
+function breachedPasswords({
   url,
   fetch,
   warn,

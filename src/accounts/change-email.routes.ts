@@ -1,7 +1,7 @@
 import { type Request, type Response, Router } from 'express';
 import { auditSource } from '../audit/record.ts';
 import { isForm, readBody } from '../http/body.ts';
-import { HttpError, tooManyRequests } from '../http/errors.ts';
+import { HttpError, tooManyRequests, unacceptable } from '../http/errors.ts';
 import type { Pages } from '../http/pages.ts';
 import type { RateLimit } from '../http/rate-limit.ts';
 import { noteOutcome } from '../http/request-log.ts';
@@ -155,7 +155,7 @@ function problemOf(start: NotStarted) {
 function startError(start: NotStarted): HttpError {
   switch (start.outcome) {
     case 'invalid':
-      return new HttpError(400, 'invalid_request', 'The request body is not acceptable.', { issues: start.issues });
+      return unacceptable(start.issues);
     case 'throttled':
       return tooManyRequests(start.retryAfterSeconds);
     case 'rejected':

@@ -33,7 +33,7 @@ export const ChangePayload = z.object({
 });
 export type ChangePayload = z.infer<typeof ChangePayload>;
 
-export const EmailForm = z.object({ email: emailAddress });
+const EmailForm = z.object({ email: emailAddress });
 
 export type EmailChangeDependencies = {
   db: Database;

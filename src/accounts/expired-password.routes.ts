@@ -1,7 +1,7 @@
 import { type Request, type Response, Router } from 'express';
 import { auditSource } from '../audit/record.ts';
 import { isForm, readBody } from '../http/body.ts';
-import { HttpError, type Issue } from '../http/errors.ts';
+import { type Issue, unacceptable } from '../http/errors.ts';
 import type { Pages } from '../http/pages.ts';
 import type { RateLimit } from '../http/rate-limit.ts';
 import { noteOutcome } from '../http/request-log.ts';
@@ -31,7 +31,7 @@ export function expiredPasswordPages(dependencies: ExpiredPasswordDependencies &
     if (replaced.outcome === 'invalid') {
       const { issues } = replaced;
       if (isForm(req)) return send(res, place, shown, issues);
-      throw new HttpError(400, 'invalid_request', 'The request body is not acceptable.', { issues });
+      throw unacceptable(issues);
     }
     // What was shown was shown of the account as it was; it is the same person who has changed it.
     const { amr, progress } = shown;

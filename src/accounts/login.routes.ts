@@ -2,7 +2,7 @@ import { type Request, type Response, Router } from 'express';
 import { auditSource } from '../audit/record.ts';
 import type { Database } from '../db/database.ts';
 import { isForm, issuesOf, readBody } from '../http/body.ts';
-import { HttpError, tooManyRequests } from '../http/errors.ts';
+import { HttpError, tooManyRequests, unacceptable } from '../http/errors.ts';
 import type { Pages } from '../http/pages.ts';
 import type { RateLimit } from '../http/rate-limit.ts';
 import { noteOutcome } from '../http/request-log.ts';
@@ -181,7 +181,7 @@ export function rememberDevice(deviceCookies: DeviceCookies, req: Request, res: 
 export function signInError(outcome: Exclude<SignInOutcome, { outcome: 'authenticated' }>): HttpError {
   switch (outcome.outcome) {
     case 'invalid':
-      return new HttpError(400, 'invalid_request', 'The request body is not acceptable.', { issues: outcome.issues });
+      return unacceptable(outcome.issues);
     case 'throttled':
       return tooManyRequests(outcome.retryAfterSeconds);
     case 'rejected':

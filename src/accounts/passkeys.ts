@@ -39,16 +39,6 @@ export async function findPasskey(db: Database, accountId: string, id: string): 
   return row && toPasskey(row);
 }
 
-/** Whether the account can answer with a passkey, at a second step too. */
-export async function hasPasskey(db: Database, accountId: string): Promise<boolean> {
-  const [row] = await db
-    .select({ id: passkeys.credentialId })
-    .from(passkeys)
-    .where(eq(passkeys.accountId, accountId))
-    .limit(1);
-  return row !== undefined;
-}
-
 /** False when the account has no such passkey. */
 export async function renamePasskey(db: Database, accountId: string, id: string, name: string): Promise<boolean> {
   const renamed = await db

@@ -7,6 +7,7 @@ import type { Issue } from '../http/errors.ts';
 import type { Pages } from '../http/views.ts';
 import type { Bcrypt } from '../lib/bcrypt-pool.ts';
 import type { Account } from './accounts.ts';
+import type { Throttled } from './attempts.ts';
 import type { Authenticate, Credentials } from './authenticate.ts';
 import { fieldProblems } from './field-problems.ts';
 import { hashPassword, isSamePassword, verifyPassword } from './password.ts';
@@ -15,7 +16,7 @@ import { type PasswordStoreDependencies, storePassword } from './password-store.
 import { RegistrationForm } from './registration.ts';
 import { LoginForm, tooManyTries } from './sign-in-page.ts';
 
-export const PasswordForm = z.object({
+const PasswordForm = z.object({
   current_password: LoginForm.shape.password,
   new_password: RegistrationForm.shape.password,
 });
@@ -31,7 +32,7 @@ export type PasswordChange =
   | { outcome: 'changed' }
   /** The current password is another one, perhaps since a moment ago. */
   | { outcome: 'rejected' }
-  | { outcome: 'throttled'; retryAfterSeconds: number }
+  | Throttled
   | { outcome: 'invalid'; issues: readonly Issue[] };
 
 /**

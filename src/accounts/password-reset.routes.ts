@@ -1,7 +1,7 @@
 import { type Request, type Response, Router } from 'express';
 import { auditSource } from '../audit/record.ts';
 import { isForm, readBody } from '../http/body.ts';
-import { HttpError, tooManyRequests } from '../http/errors.ts';
+import { HttpError, tooManyRequests, unacceptable } from '../http/errors.ts';
 import type { Pages } from '../http/pages.ts';
 import type { RateLimit } from '../http/rate-limit.ts';
 import { noteOutcome } from '../http/request-log.ts';
@@ -106,7 +106,7 @@ function place(email: string, token: unknown) {
 function resetError(outcome: Exclude<Reset | ResetRequest, { outcome: 'reset' | 'answered' }>): HttpError {
   switch (outcome.outcome) {
     case 'invalid':
-      return new HttpError(400, 'invalid_request', 'The request body is not acceptable.', { issues: outcome.issues });
+      return unacceptable(outcome.issues);
     case 'throttled':
       return tooManyRequests(outcome.retryAfterSeconds);
     case 'lost':

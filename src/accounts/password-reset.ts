@@ -29,7 +29,7 @@ import { RegistrationForm } from './registration.ts';
 /** Longer than the quarter of an hour in which no further mail is sent after three. */
 export const resetMinutes = 30;
 
-export const ForgotForm = z.object({ email: emailAddress });
+const ForgotForm = z.object({ email: emailAddress });
 
 export type ResetRequestDependencies = { db: Database; encryption: Encryption; attempts: Attempts };
 

@@ -1,7 +1,7 @@
 import { type Request, type Response, Router } from 'express';
 import { auditSource } from '../audit/record.ts';
 import { isForm, readBody } from '../http/body.ts';
-import { HttpError, tooManyRequests } from '../http/errors.ts';
+import { HttpError, tooManyRequests, unacceptable } from '../http/errors.ts';
 import type { Pages } from '../http/pages.ts';
 import type { RateLimit } from '../http/rate-limit.ts';
 import { noteOutcome } from '../http/request-log.ts';
@@ -68,7 +68,7 @@ export function passwordRoutes(dependencies: PasswordDependencies): Router {
 function passwordChangeError(change: Exclude<PasswordChange, { outcome: 'changed' }>): HttpError {
   switch (change.outcome) {
     case 'invalid':
-      return new HttpError(400, 'invalid_request', 'The request body is not acceptable.', { issues: change.issues });
+      return unacceptable(change.issues);
     case 'throttled':
       return tooManyRequests(change.retryAfterSeconds);
     case 'rejected':

@@ -2,7 +2,7 @@ import { type Request, type Response, Router } from 'express';
 import { z } from 'zod';
 import { auditSource, record } from '../audit/record.ts';
 import { isForm, issuesOf, readBody } from '../http/body.ts';
-import { HttpError, type Issue, tooManyRequests } from '../http/errors.ts';
+import { HttpError, type Issue, tooManyRequests, unacceptable } from '../http/errors.ts';
 import type { Pages } from '../http/pages.ts';
 import type { RateLimit } from '../http/rate-limit.ts';
 import { noteOutcome } from '../http/request-log.ts';
@@ -138,7 +138,7 @@ function isUnsent(req: Request): boolean {
 function confirmError(outcome: Confirmation): HttpError {
   switch (outcome.outcome) {
     case 'invalid':
-      return new HttpError(400, 'invalid_request', 'The request body is not acceptable.', { issues: outcome.issues });
+      return unacceptable(outcome.issues);
     case 'throttled':
       return tooManyRequests(outcome.retryAfterSeconds);
     case 'suspended':

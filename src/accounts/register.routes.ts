@@ -1,7 +1,7 @@
 import { type Request, type Response, Router } from 'express';
 import { auditSource } from '../audit/record.ts';
 import { isForm, readBody } from '../http/body.ts';
-import { HttpError, tooManyRequests } from '../http/errors.ts';
+import { HttpError, tooManyRequests, unacceptable } from '../http/errors.ts';
 import { type Pages, reference } from '../http/pages.ts';
 import type { RateLimit } from '../http/rate-limit.ts';
 import { noteOutcome } from '../http/request-log.ts';
@@ -86,9 +86,7 @@ export function registrationError(
 ): HttpError {
   switch (registration.outcome) {
     case 'invalid':
-      return new HttpError(400, 'invalid_request', 'The request body is not acceptable.', {
-        issues: registration.issues,
-      });
+      return unacceptable(registration.issues);
     case 'throttled':
       return tooManyRequests(registration.retryAfterSeconds);
     case 'email-taken':

@@ -11,7 +11,7 @@ import { rememberedDevices, users } from '../db/schema.ts';
 import { sha256 } from '../lib/hash.ts';
 import { randomToken } from '../lib/random.ts';
 
-export const rememberedDays = 30;
+const rememberedDays = 30;
 const dayMs = 24 * 60 * 60 * 1000;
 
 /** A browser holds this many tokens, the latest first. */

@@ -21,7 +21,7 @@ import {
   hasSecondFactor,
   judgeCode,
 } from './second-factors.ts';
-import { passkeyFailed } from './sign-in-page.ts';
+import { passkeyFailed, waitInWords } from './sign-in-page.ts';
 import { withSecondFactor } from './sign-in-progress.ts';
 import {
   createSignInSteps,
@@ -72,13 +72,7 @@ export function createFurtherSteps(dependencies: Omit<SecondFactorDependencies, 
 export type SecondFactorPages = ReturnType<typeof secondFactorPages>;
 
 /** The second step of a sign-in, wherever it takes place. */
-export function secondFactorPages({
-  pages,
-  steps,
-  deviceCookies,
-  passkeys,
-  ...dependencies
-}: SecondFactorDependencies) {
+function secondFactorPages({ pages, steps, deviceCookies, passkeys, ...dependencies }: SecondFactorDependencies) {
   const { db } = dependencies;
 
   async function show(req: Request, res: Response, place: SignInPlace): Promise<void> {
@@ -188,9 +182,7 @@ export function secondFactorPages({
 }
 
 function pause(retryAfterSeconds: number): Problem {
-  const minutes = Math.ceil(retryAfterSeconds / 60);
-  const wait = minutes === 1 ? 'Wait a minute' : `Wait ${minutes} minutes`;
-  return { title: 'Too many tries.', text: `${wait}, then try again with a new code.` };
+  return { title: 'Too many tries.', text: `${waitInWords(retryAfterSeconds)}, then try again with a new code.` };
 }
 
 export type SecondFactorRoutesDependencies = LoginPlaceDependencies &

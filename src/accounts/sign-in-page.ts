@@ -67,9 +67,14 @@ function noMatch(forgotUrl: string | undefined): Problem {
 
 /** Says how long to wait, in whole minutes. */
 export function tooManyTries(retryAfterSeconds: number, forgotUrl: string | undefined): Problem {
-  const minutes = Math.ceil(retryAfterSeconds / 60);
-  const wait = minutes === 1 ? 'Wait a minute' : `Wait ${minutes} minutes`;
+  const wait = waitInWords(retryAfterSeconds);
   return { title: 'Too many tries.', ...orReset(forgotUrl ? wait : `${wait}, then try again`, forgotUrl) };
+}
+
+/** `Wait 5 minutes`: whole minutes, rounded up. */
+export function waitInWords(seconds: number): string {
+  const minutes = Math.ceil(seconds / 60);
+  return minutes === 1 ? 'Wait a minute' : `Wait ${minutes} minutes`;
 }
 
 function orReset(advice: string, forgotUrl: string | undefined): Partial<Pick<Problem, 'text' | 'link'>> {

@@ -39,7 +39,7 @@ export function hashOf(previousHash: string, event: ChainedEvent): string {
 }
 
 /** RFC 8785: members sorted, no space, numbers as JavaScript writes them. */
-export function canonicalJson(value: unknown): string {
+function canonicalJson(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
   if (value === null || typeof value !== 'object') return JSON.stringify(value);
   const members = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));

@@ -2,8 +2,9 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { openDatabase } from '../db/database.ts';
 import { migrate } from '../db/migrate.ts';
 import { type MigrationPlan, type PlannedStatement, planMigrations } from '../db/migration-plan.ts';
+import { formatBytes } from '../lib/bytes.ts';
 import { withDatabaseUrl } from './database.ts';
-import { formatBytes, print, printJson } from './output.ts';
+import { print, printJson } from './output.ts';
 import { createProgress } from './progress.ts';
 
 export function addMigrate(program: Command): void {

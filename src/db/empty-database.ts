@@ -3,13 +3,12 @@ import { sql } from 'drizzle-orm';
 import { tableNames } from './copy-tables.ts';
 import type { Database } from './database.ts';
 import { migrationLock } from './migrate.ts';
+import { oldestVersion } from './migrations.ts';
 
 /** The database cannot take an installation; the message is for the operator. Nothing in it was changed. */
 export class TargetError extends Error {
   override name = 'TargetError';
 }
-
-const oldest = 15;
 
 /**
  * Makes the database empty for an installation, in the transaction `tx`: tables of Latchkey's that hold nothing are
@@ -40,8 +39,8 @@ async function requireVersion(db: Database): Promise<void> {
     sql`select current_setting('server_version_num')::int / 10000 as version, current_setting('server_encoding') as encoding`,
   );
   const { version = 0, encoding } = rows[0] ?? {};
-  if (version < oldest)
-    throw new TargetError(`The database is PostgreSQL ${version}; Latchkey needs ${oldest} or later.`);
+  if (version < oldestVersion)
+    throw new TargetError(`The database is PostgreSQL ${version}; Latchkey needs ${oldestVersion} or later.`);
   if (encoding !== 'UTF8')
     throw new TargetError(`The database is encoded in ${encoding}; make one with encoding UTF8.`);
 }

@@ -1,13 +1,13 @@
-import { inArray, sql } from 'drizzle-orm';
 import type { Database } from './database.ts';
 import { type Blocks, blocks, type Lock, locksOf, type Work } from './migration-locks.ts';
 import { listPending, migrationState } from './migrations.ts';
+import { tableSizes } from './table-sizes.ts';
 
 export type TouchedTable = {
   table: string;
   lock: Lock;
   blocks: Blocks;
-  /** As PostgreSQL estimates; absent for a table that it has never counted. */
+  /** As PostgreSQL estimates; absent, with `bytes`, for a table that is not there. */
   rows?: number;
   /** With indexes. */
   bytes?: number;
@@ -39,8 +39,7 @@ export async function planMigrations(db: Database): Promise<MigrationPlan> {
       return { sql: statement, locks: onOthers, work: locks && onOthers?.length === 0 ? 'none' : work } as const;
     }),
   }));
-  const touched = pending.flatMap((each) => each.statements.flatMap(({ locks }) => locks ?? []));
-  const sizes = await sizesOf(db, [...new Set(touched.map(({ table }) => table))]);
+  const sizes = new Map((await tableSizes(db)).map(({ name, rows, bytes }) => [name, { rows, bytes }]));
   return {
     unknown,
     pending: pending.map(({ name, statements }) => ({
@@ -52,16 +51,4 @@ export async function planMigrations(db: Database): Promise<MigrationPlan> {
       })),
     })),
   };
-}
-
-type Size = { rows?: number; bytes?: number };
-
-async function sizesOf(db: Database, tables: string[]): Promise<Map<string, Size>> {
-  if (tables.length === 0) return new Map();
-  const { rows } = await db.execute<{ name: string; rows: number; bytes: string }>(sql`
-    select c.relname as name, c.reltuples::float8 as rows, pg_total_relation_size(c.oid) as bytes
-    from pg_class c where c.relnamespace = 'public'::regnamespace and ${inArray(sql`c.relname`, tables)}`);
-  return new Map(
-    rows.map(({ name, rows, bytes }) => [name, { ...(rows >= 0 && { rows }), bytes: Number(bytes) }] as const),
-  );
 }

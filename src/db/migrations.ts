@@ -5,6 +5,9 @@ import { join } from 'node:path';
 import { sql } from 'drizzle-orm';
 import type { Database } from './database.ts';
 
+/** Of PostgreSQL: what the migrations are written for. */
+export const oldestVersion = 15;
+
 const folder = join(import.meta.dirname, '../../migrations');
 
 /** `when`, in milliseconds, orders them, and names them in the database. */

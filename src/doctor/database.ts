@@ -1,6 +1,8 @@
 import { sql } from 'drizzle-orm';
 import { type Database, isUnavailable, reasonOf } from '../db/database.ts';
-import { type MigrationState, migrationState } from '../db/migrations.ts';
+import { type MigrationState, migrationState, oldestVersion } from '../db/migrations.ts';
+import { tableSizes } from '../db/table-sizes.ts';
+import { formatBytes } from '../lib/bytes.ts';
 import { sweepLag } from '../ops/sweep.ts';
 import { compareClock } from './clock.ts';
 import { type DoctorConfig, type Finding, ok, problem, warning } from './finding.ts';
@@ -21,7 +23,6 @@ type Facts = {
 
 const slowMs = 50;
 const looks = 5;
-const oldestVersion = 15;
 /** Beside the pool: one that listens, and one for a moment at start. */
 const connectionsBesidePool = 2;
 const sweepLateSeconds = 10 * 60;
@@ -164,11 +165,8 @@ function checkConnections(facts: Facts, { databasePoolSize, workers }: DoctorCon
 /** What is in the tables of a migrated database. */
 export async function checkTables(db: Database): Promise<Finding[]> {
   const { autovacuum, bytes } = await readFacts(db);
-  const { rows } = await db.execute<{ name: string; bytes: number }>(sql`
-    select relname as name, pg_total_relation_size(oid)::float8 as bytes from pg_class
-    where relkind = 'r' and relnamespace = 'public'::regnamespace order by 2 desc limit 3`);
-  const largest = rows.map(({ name, bytes }) => `${name} ${mebibytes(bytes)}`).join(', ');
-  const size = `The database has ${mebibytes(bytes)}, of that ${largest}.`;
+  const largest = (await tableSizes(db)).slice(0, 3).map(({ name, bytes }) => `${name} ${formatBytes(bytes)}`);
+  const size = `The database has ${formatBytes(bytes)}, of that ${largest.join(', ')}.`;
   const tables = autovacuum
     ? ok('tables', size)
     : problem('tables', 'Autovacuum is off: tables only grow.', 'Set autovacuum on in postgresql.conf, and reload it.');
@@ -180,8 +178,4 @@ function checkSweep(seconds: number): Finding {
   const found = `The oldest row that should be gone has been there for ${Math.round(seconds / 60)} minutes too long.`;
   const fix = 'Let a server run, which sweeps by itself; `npm run latchkey -- sweep` does it now.';
   return (seconds < sweepStuckSeconds ? warning : problem)('sweep', found, fix);
-}
-
-function mebibytes(bytes: number): string {
-  return `${(bytes / 1024 / 1024).toFixed(1)} MiB`;
 }

@@ -1,11 +1,11 @@
 import { existsSync } from 'node:fs';
 import { stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
+import { formatBytes } from '../lib/bytes.ts';
 import { type DoctorConfig, type Finding, ok, problem, warning } from './finding.ts';
 
-const gibibyte = 1024 ** 3;
-const littleBytes = gibibyte;
-const hardlyAnyBytes = gibibyte / 10;
+const littleBytes = 1024 ** 3;
+const hardlyAnyBytes = littleBytes / 10;
 
 /** Settings that are valid and surely not meant. `warnings` are those that a start logs. */
 export function checkSettings(config: DoctorConfig, warnings: readonly string[]): Finding[] {
@@ -72,7 +72,7 @@ export async function checkDataFolder({ dataDir, databaseUrl }: DoctorConfig): P
 async function checkDisk(folder: string): Promise<Finding> {
   const { bavail, bsize } = await statfs(folder);
   const free = bavail * bsize;
-  const found = `${(free / gibibyte).toFixed(1)} GiB are free where the embedded database is.`;
+  const found = `${formatBytes(free)} are free where the embedded database is.`;
   if (free >= littleBytes) return ok('disk', found);
   return (free < hardlyAnyBytes ? problem : warning)('disk', found, 'Make room, or move DATA_DIR to a larger disk.');
 }

@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import express, { type NextFunction, type Request, type RequestHandler, type Response } from 'express';
 import { z } from 'zod';
-import { HttpError, type Issue } from './errors.ts';
+import { HttpError, type Issue, unacceptable } from './errors.ts';
 
 /** Enough for any client's metadata with its keys, and far from what could hurt. */
 const limit = '64kb';
@@ -84,9 +84,7 @@ const invisible = /(?![\u200c\u200d])[\p{Cf}\p{Co}\p{Zl}\p{Zp}]/u;
 export function parse<T>(schema: z.ZodType<T>, body: unknown): T {
   const result = schema.safeParse(body ?? {});
   if (result.success) return result.data;
-  throw new HttpError(400, 'invalid_request', 'The request body is not acceptable.', {
-    issues: issuesOf(result.error),
-  });
+  throw unacceptable(issuesOf(result.error));
 }
 
 export function issuesOf(error: z.ZodError): Issue[] {

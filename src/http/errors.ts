@@ -30,6 +30,11 @@ export function notFound(): HttpError {
   return new HttpError(404, 'not_found', 'There is nothing at this address.');
 }
 
+/** 400: `issues` has one for each field of the body that is wrong. */
+export function unacceptable(issues: readonly Issue[]): HttpError {
+  return new HttpError(400, 'invalid_request', 'The request body is not acceptable.', { issues });
+}
+
 /** 405 (RFC 9110 §15.5.6): whoever answers also sets `Allow`. */
 export function methodNotAllowed(): HttpError {
   return new HttpError(405, 'method_not_allowed', 'This address does not take that kind of request.');

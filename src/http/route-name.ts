@@ -8,7 +8,7 @@ import { routesOf } from './wrong-method.ts';
 export type RouteName = (req: Request, res: Response) => string;
 
 /** For what reaches no route: unknown addresses, and requests that are refused before. */
-export const otherRoute = 'other';
+const otherRoute = 'other';
 
 /** For what is no route of Express: says what the request under way is called. */
 export function nameRoute(res: { locals?: Response['locals'] }, name: string): void {

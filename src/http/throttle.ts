@@ -2,7 +2,7 @@
  * Fixed-window counters in PostgreSQL, so that limits hold across instances and restarts. One statement counts and
  * answers; nothing is read first. Keys are hashed: the table tells no addresses.
  */
-import { eq, sql } from 'drizzle-orm';
+import { eq, type SQL, sql } from 'drizzle-orm';
 import type { Database } from '../db/database.ts';
 import { throttles } from '../db/schema.ts';
 import { sha256 } from '../lib/hash.ts';
@@ -12,7 +12,7 @@ export type Window = { hits: number; resetAt: Date };
 /** Counts one more hit on `key` and answers the count in the current window, this hit included. */
 export async function countHit(db: Database, key: string, windowSeconds: number, now = new Date()): Promise<Window> {
   const windowEndsAt = new Date(now.getTime() + windowSeconds * 1000);
-  const over = sql`${throttles.windowEndsAt} <= ${now.toISOString()}::timestamptz`;
+  const over = isOver(windowSeconds, now);
   const [row] = await db
     .insert(throttles)
     .values({ key: sha256(key), hits: 1, windowEndsAt })
@@ -47,8 +47,15 @@ export async function claimTurn(db: Database, key: string, seconds: number, now 
     .onConflictDoUpdate({
       target: throttles.key,
       set: { windowEndsAt: sql`excluded.window_ends_at` },
-      setWhere: sql`${throttles.windowEndsAt} <= ${now.toISOString()}::timestamptz`,
+      setWhere: isOver(seconds, now),
     })
     .returning({ key: throttles.key });
   return claimed.length === 1;
+}
+
+/** A window that ends later than any that began by this clock is left from before the clock was set back. */
+function isOver(windowSeconds: number, now: Date): SQL {
+  const latest = new Date(now.getTime() + 2 * windowSeconds * 1000);
+  return sql`(${throttles.windowEndsAt} <= ${now.toISOString()}::timestamptz
+    or ${throttles.windowEndsAt} > ${latest.toISOString()}::timestamptz)`;
 }

@@ -35,7 +35,7 @@ function parsePem(pem: string): KeyObject | undefined {
 }
 
 /** What a private key signs with: RSA of 2048 bits or more, EC P-256 or Ed25519. Undefined for any other. */
-export function usableAlgorithm(key: KeyObject): KeyAlgorithm | undefined {
+function usableAlgorithm(key: KeyObject): KeyAlgorithm | undefined {
   const { modulusLength = 0, namedCurve } = key.asymmetricKeyDetails ?? {};
   switch (key.asymmetricKeyType) {
     case 'rsa':

@@ -5,7 +5,7 @@
 import { isMultiFactor } from '../accounts/sign-in-progress.ts';
 
 /** One factor: a password, or a passkey that did not check whose hand it was in. */
-export const password = 'urn:latchkey:acr:pwd';
+const password = 'urn:latchkey:acr:pwd';
 /** Two factors: a password and a code or passkey, or a passkey that checked its person. */
 export const multiFactor = 'urn:latchkey:acr:mfa';
 

@@ -16,7 +16,7 @@ import { requireLiveSession } from './session-store.ts';
 const model = 'DeviceCode';
 
 /** The library's own error of this name cannot be made from outside; whoever shows it looks at the name. */
-export class AlreadyUsedError extends errors.InvalidRequest {
+class AlreadyUsedError extends errors.InvalidRequest {
   constructor() {
     super('the code was used already');
     this.name = 'AlreadyUsedError';

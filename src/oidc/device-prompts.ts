@@ -23,6 +23,6 @@ export function deviceConsentCheck(): interactionPolicy.Check {
 }
 
 /** The routes on which a person decides about a device. */
-export function isDeviceRoute(route: KoaContextWithOIDC['oidc']['route']): boolean {
+function isDeviceRoute(route: KoaContextWithOIDC['oidc']['route']): boolean {
   return route === 'code_verification' || route === 'device_resume';
 }

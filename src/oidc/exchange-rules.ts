@@ -5,7 +5,7 @@ import type { ExchangeMode } from '../apis/token-exchange-permissions.ts';
 import type { Actor, PresentedToken } from './presented-tokens.ts';
 
 /** RFC 8693 §3. */
-export const accessToken = 'urn:ietf:params:oauth:token-type:access_token';
+const accessToken = 'urn:ietf:params:oauth:token-type:access_token';
 export const jwt = 'urn:ietf:params:oauth:token-type:jwt';
 export const tokenTypes = [accessToken, jwt];
 

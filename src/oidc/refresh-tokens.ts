@@ -22,7 +22,7 @@ export const refreshAbsoluteSeconds = 180 * day;
  * RFC 9700 §2.2.2: tokens of public clients are rotated on every use. A confidential client's are too, unless its
  * metadata say `rotate_refresh_token: false`; FAPI 2.0 §5.3.2.1 wants them never rotated.
  */
-export function isRotated(client: Client): boolean {
+function isRotated(client: Client): boolean {
   if (client.clientAuthMethod === 'none') return true;
   return client.fapi_profile === undefined && client.rotate_refresh_token !== false;
 }

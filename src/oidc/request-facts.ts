@@ -36,9 +36,8 @@ const outcomes = [
   'use_dpop_nonce',
 ];
 
-/** All that `tokenRequest` can answer. */
+/** All grants that `tokenRequest` can answer. */
 export const tokenGrants: readonly string[] = [...Object.values(grants), other];
-export const tokenOutcomes: readonly string[] = [...outcomes, other];
 
 /** Names the request by the library's name of its route and, at the token endpoint, says what came of it. */
 export async function noteFacts(ctx: KoaContextWithOIDC, next: () => Promise<void>): Promise<void> {

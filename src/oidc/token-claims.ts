@@ -1,7 +1,7 @@
 import type { AccessToken, ClientCredentials, Configuration, KoaContextWithOIDC } from 'oidc-provider';
 
 /** The operator's words about the client, for the API that the token is shown to. */
-export const clientClaim = 'urn:latchkey:client';
+const clientClaim = 'urn:latchkey:client';
 
 /** What a token in JWT form hangs on, so that it can be asked about; the introspection answer leaves it out. */
 export const grantClaim = 'urn:latchkey:grant';
@@ -26,9 +26,15 @@ type JwtCustomizer = (
   jwt: { payload: Record<string, unknown> },
 ) => void;
 
-/** A grant's id is no credential (CONTRACT), and follows from nothing that an API could make use of. */
-const nameGrant: JwtCustomizer = (_ctx, token, jwt) => {
-  if ('grantId' in token) jwt.payload[grantClaim] = token.grantId;
+/**
+ * A grant's id is no credential (CONTRACT), and follows from nothing that an API could make use of. What is older than its
+ * grant is not believed, and the grant may be from an instance whose clock is ahead, or from before a clock was set back.
+ */
+const nameGrant: JwtCustomizer = ({ oidc }, token, { payload }) => {
+  if (!('grantId' in token)) return;
+  payload[grantClaim] = token.grantId;
+  const grant = oidc.entities.Grant;
+  if (grant?.jti === token.grantId) payload.iat = Math.max(Number(payload.iat), grant.iat ?? 0);
 };
 
 export const formats = { customizers: { jwt: nameGrant } } as NonNullable<Configuration['formats']>;

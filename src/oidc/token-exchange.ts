@@ -29,7 +29,7 @@ import { bindTo, findProvenKeys, type ProvenKeys, requireKeysOf } from './sender
 
 export type TokenExchangeDependencies = PresentedTokenDependencies & { mtls?: MutualTls | undefined };
 
-export const tokenExchange = 'urn:ietf:params:oauth:grant-type:token-exchange';
+const tokenExchange = 'urn:ietf:params:oauth:grant-type:token-exchange';
 
 const parameters = [
   ...['subject_token', 'subject_token_type', 'actor_token', 'actor_token_type'],

@@ -6,6 +6,7 @@ import { type SQL, sql } from 'drizzle-orm';
 import { Gauge, Registry } from 'prom-client';
 import type { Database } from '../db/database.ts';
 import { auditEvents, backchannelLogouts, mails, signingKeys } from '../db/schema.ts';
+import { tableSizes } from '../db/table-sizes.ts';
 import { keptFor, within } from '../lib/kept-for.ts';
 import type { ProcessMetrics } from './metrics-workers.ts';
 
@@ -59,14 +60,8 @@ export function createDatabaseGauges({
     return registry.getMetricsAsJSON();
   }
 
-  /** An estimate is as old as the last ANALYZE; a table that never had one has statistics of the changes to it. */
   async function readTables(): Promise<void> {
-    const tables = await ask<{ name: string; rows: number; dead: number; bytes: number }>(sql`
-      select c.relname as name, pg_total_relation_size(c.oid)::float8 as bytes, coalesce(s.n_dead_tup, 0)::float8 as dead,
-        (case when c.reltuples < 0 then coalesce(s.n_live_tup, 0) else c.reltuples end)::float8 as rows
-      from pg_class c left join pg_stat_user_tables s on s.relid = c.oid
-      where c.relkind = 'r' and c.relnamespace = current_schema()::regnamespace`);
-    for (const { name: table, ...of } of tables) {
+    for (const { name: table, ...of } of await tableSizes(db)) {
       rows.set({ table }, of.rows);
       dead.set({ table }, of.dead);
       bytes.set({ table }, of.bytes);

@@ -1,9 +1,10 @@
 /** The policy by itself: how many tries, how long the pauses, and whose they are. */
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
-import { clearAttempts, findFailedAttempts, listAttempts } from '../../src/accounts/account-attempts.ts';
+import { clearAttempts, listAttempts } from '../../src/accounts/account-attempts.ts';
 import { forgottenTries } from '../../src/accounts/attempt-counts.ts';
 import { type Attempter, type AttemptKind, type Attempts, createAttempts } from '../../src/accounts/attempts.ts';
+import { findSignInNews } from '../../src/accounts/sign-in-news.ts';
 import { record } from '../../src/audit/record.ts';
 import { deleteExpired } from '../../src/db/expired.ts';
 import { auditEvents, throttles } from '../../src/db/schema.ts';
@@ -330,14 +331,14 @@ describe('what its owner is told', () => {
     for (let index = 0; index < 12; index += 1) await happened('login.failed');
     await happened('login.succeeded', 'now');
     const [, before] = await database.db.select().from(auditEvents).orderBy(auditEvents.id);
-    expect(await findFailedAttempts(database.db, session())).toEqual({ failed: 12, since: before?.at });
+    expect((await findSignInNews(database.db, session())).tries).toEqual({ failed: 12, since: before?.at });
   });
 
   test('nothing of a slip or two, nor of others', async () => {
     for (let index = 0; index < 4; index += 1) await happened('login.failed');
     await record(database.db, { event: 'login.failed', accountId: 'u_somebody else' });
-    expect(await findFailedAttempts(database.db, session())).toBeUndefined();
+    expect((await findSignInNews(database.db, session())).tries).toBeUndefined();
     await happened('login.failed');
-    expect(await findFailedAttempts(database.db, session())).toEqual({ failed: 5, since: undefined });
+    expect((await findSignInNews(database.db, session())).tries).toEqual({ failed: 5, since: undefined });
   });
 });

@@ -56,7 +56,7 @@ export async function startFapiSuite(variant: Variant): Promise<FapiSuite> {
   return { ...suite, variant, authority };
 }
 
-export const ecKeys = () => generateKeyPairSync('ec', { namedCurve: 'P-256' });
+const ecKeys = () => generateKeyPairSync('ec', { namedCurve: 'P-256' });
 export const rsaKeys = () => generateKeyPairSync('rsa', { modulusLength: 2048 });
 
 /** A client of the variant. It signs with ES256, or with PS256 when it has RSA keys. */

@@ -4,7 +4,16 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { expect, vi } from 'vitest';
 import { createPerson, type Page, readCheckboxes } from '../support/person.ts';
 import { password, type Registration, registerClient } from '../support/relying-party.ts';
-import { type Account, addressOf, type Chain, clientOf, cookieOf, emptyLedger, expectKept, type Provider } from './ledger.ts';
+import {
+  type Account,
+  addressOf,
+  type Chain,
+  clientOf,
+  cookieOf,
+  emptyLedger,
+  expectKept,
+  type Provider,
+} from './ledger.ts';
 
 export type Load = {
   /** Resolves when so many more things were acknowledged. */
@@ -115,15 +124,21 @@ export async function startLoad(provider: Provider, { people = 3 }: { people?: n
 
   function postJson(path: string, body: object, headers: Record<string, string>): Promise<Response> {
     const json = { 'content-type': 'application/json', accept: 'application/json' };
-    return fetch(provider.origin + path, { method: 'POST', headers: { ...json, ...headers }, body: JSON.stringify(body) });
+    return fetch(provider.origin + path, {
+      method: 'POST',
+      headers: { ...json, ...headers },
+      body: JSON.stringify(body),
+    });
   }
 
   /** The JSON of a good answer, {} when there is none. */
   async function answered(asked: Promise<Response>): Promise<Record<string, unknown>> {
-    const { status, headers, text } = await heard(asked.then(async (answer) => {
-      const { status, headers } = answer;
-      return { status, headers, text: await answer.text() };
-    }));
+    const { status, headers, text } = await heard(
+      asked.then(async (answer) => {
+        const { status, headers } = answer;
+        return { status, headers, text: await answer.text() };
+      }),
+    );
     expectNow(status, headers, text);
     if (status >= 300) throw new Error(`${status}: ${text}`);
     return text === '' ? {} : (JSON.parse(text) as Record<string, unknown>);

@@ -126,7 +126,7 @@ export function createPasskey(origin: string, { id = randomBytes(32), steps = tr
 }
 
 /** Maps in the order given, which for the keys used here is the canonical one. */
-export function cbor(value: Cbor): Buffer {
+function cbor(value: Cbor): Buffer {
   if (typeof value === 'number') return value < 0 ? head(1, -1 - value) : head(0, value);
   if (typeof value === 'string') return Buffer.concat([head(3, Buffer.byteLength(value)), Buffer.from(value)]);
   if (Buffer.isBuffer(value)) return Buffer.concat([head(2, value.length), value]);
