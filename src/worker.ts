@@ -1,5 +1,5 @@
 /**
- * One of the processes that serve requests when there are several. The primary (main.ts, ops/workers.ts) has read `.env`,
+ * One of the processes that serve requests when there are several. The primary (start.ts, ops/workers.ts) has read `.env`,
  * migrated the database and looks after this one; it says when to start and when to stop. When the primary is gone,
  * node:cluster ends this process.
  */

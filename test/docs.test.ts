@@ -92,7 +92,6 @@ describe.each(scripts)('docs/$name', ({ blocks }) => {
         HOME: process.env.HOME,
         npm_config_update_notifier: 'false',
         npm_config_logs_max: '0',
-        NODE_COMPILE_CACHE: join(root, 'node_modules/.cache/latchkey/compiled'),
       },
     });
     let said = '';

@@ -4,7 +4,7 @@
  */
 import type { AccessToken, ClientCredentials, KoaContextWithOIDC, RefreshToken } from 'oidc-provider';
 import type { ApiDirectory } from '../apis/api-directory.ts';
-import { decodeJwt, verifyJwtSignature } from '../keys/verify-jwt.ts';
+import { findGrantOfToken, isJwtAccessToken, type JwtAccessToken, readJwtAccessToken } from './jwt-access-tokens.ts';
 import { markOutage } from './outage.ts';
 import { grantClaim } from './token-claims.ts';
 
@@ -64,7 +64,7 @@ export async function answerAboutJwt(
   if (oidc?.route !== 'introspection' || ctx.status !== 400) return false;
   if ((ctx.body as { error?: string }).error !== 'unsupported_token_type') return false;
   const token = String(oidc.params?.token);
-  if (!isAccessToken(token) || !oidc.client) return false;
+  if (!isJwtAccessToken(token) || !oidc.client) return false;
   const claims = await liveClaims(dependencies, jwks, ctx, token);
   ctx.status = 200;
   ctx.body = claims ? asAnswer(claims) : { active: false };
@@ -84,16 +84,9 @@ async function signAnswer(ctx: KoaContextWithOIDC): Promise<void> {
   ctx.type = `${signedAnswer}; charset=utf-8`;
 }
 
-function asAnswer({ [grantClaim]: _grant, ...told }: Claims): object {
+function asAnswer({ [grantClaim]: _grant, ...told }: JwtAccessToken): object {
   return { ...told, active: true, token_type: told.cnf?.jkt ? 'DPoP' : 'Bearer' };
 }
-
-/** RFC 9068 §4: only this type is an access token; an ID token stays what the library calls it. */
-function isAccessToken(token: string): boolean {
-  return /^(application\/)?at\+jwt$/i.test(String(decodeJwt(token)?.header.typ));
-}
-
-type Claims = { client_id: string; aud: string; iat: number; cnf?: { jkt?: string } } & Record<string, unknown>;
 
 /** What the token says, if it is good, the caller may know, and what it hangs on is still there. */
 async function liveClaims(
@@ -101,18 +94,14 @@ async function liveClaims(
   jwks: { keys: object[] },
   { oidc }: KoaContextWithOIDC,
   token: string,
-): Promise<Claims | undefined> {
-  const claims = decodeJwt(token)?.claims as Claims | undefined;
-  const now = Date.now() / 1000;
-  if (!claims || claims.iss !== oidc.provider.issuer || !(Number(claims.exp) > now)) return undefined;
-  if (!(await verifyJwtSignature(token, jwks)).valid) return undefined;
-  const { client_id: clientId, aud, [grantClaim]: grantId } = claims;
+): Promise<JwtAccessToken | undefined> {
+  const claims = await readJwtAccessToken(token, { issuer: oidc.provider.issuer, jwks });
+  if (!claims) return undefined;
+  const { client_id: clientId, aud, iat: issuedAt, [grantClaim]: grantId } = claims;
   const asker = oidc.client as Asker;
   if (!(await markOutage(isTokensBusiness(dependencies.apis, asker.clientId, { clientId, aud })))) return undefined;
   if (grantId === undefined) return claims;
-  const grant = await oidc.provider.Grant.find(String(grantId));
-  // A grant that was revoked and given again has the same id, and nothing of before belongs to it.
-  if (!grant || grant.clientId !== clientId || claims.iat < (grant.iat ?? 0)) return undefined;
-  const account = await markOutage(dependencies.accountClaims(String(grant.accountId)));
+  const grant = await findGrantOfToken(oidc.provider, { grantId: String(grantId), clientId, issuedAt });
+  const account = grant && (await markOutage(dependencies.accountClaims(grant.accountId)));
   return account && claims;
 }

@@ -6,7 +6,8 @@
 import type { AccessToken, ClientCredentials, KoaContextWithOIDC } from 'oidc-provider';
 import type { ApiDirectory } from '../apis/api-directory.ts';
 import type { Database } from '../db/database.ts';
-import { decodeJwt, verifyJwtSignature } from '../keys/verify-jwt.ts';
+import { decodeJwt } from '../keys/verify-jwt.ts';
+import { findGrantOfToken, readJwtAccessToken } from './jwt-access-tokens.ts';
 import { grantClaim } from './token-claims.ts';
 
 export type PresentedTokenDependencies = {
@@ -36,7 +37,6 @@ export type PresentedToken = {
   mayAct: Actor | undefined;
 };
 
-/** RFC 8693 §4.1, §4.4. */
 export type Actor = { sub?: unknown; act?: Actor };
 
 /** Undefined for what is no good access token, for whatever reason. */
@@ -46,7 +46,7 @@ export async function findPresentedToken(
   value: string,
 ): Promise<PresentedToken | undefined> {
   const token = isJwt(value) ? await readJwt(dependencies, ctx, value) : await readStored(ctx, value);
-  if (!token || token.expiresAt <= Date.now() / 1000) return undefined;
+  if (!token) return undefined;
   const access = await dependencies.apis.findAccess(token.clientId, [token.audience], { forPerson: true });
   const subject = access.length > 0 ? await findSubject(dependencies, ctx, token) : undefined;
   return subject === undefined ? undefined : { ...token, subject };
@@ -59,18 +59,18 @@ export function isJwt(value: string): boolean {
 /** As read, `subject` is what the token says: of a person it may be a pseudonym for one client. */
 type ReadToken = PresentedToken & { issuedAt: number };
 
-type Claims = Record<string, unknown> & { cnf?: { jkt?: string; 'x5t#S256'?: string }; act?: Actor; may_act?: Actor };
+/** RFC 8693 §4.1, §4.4. */
+type ActorClaims = { act?: Actor; may_act?: Actor };
 
-/** RFC 9068 §4. No other JWT of ours has this type, so none is taken for an access token. */
 async function readJwt(
   { jwks }: PresentedTokenDependencies,
   { oidc }: KoaContextWithOIDC,
   value: string,
 ): Promise<ReadToken | undefined> {
-  const { header, claims } = decodeJwt(value) as { header: Record<string, unknown>; claims: Claims };
-  if (!/^(application\/)?at\+jwt$/i.test(String(header.typ)) || claims.iss !== oidc.provider.issuer) return undefined;
-  if (!(await verifyJwtSignature(value, jwks)).valid || typeof claims.aud !== 'string') return undefined;
+  const claims = await readJwtAccessToken(value, { issuer: oidc.provider.issuer, jwks });
+  if (!claims) return undefined;
   const { cnf, [grantClaim]: grantId, scope = '' } = claims;
+  const { act, may_act: mayAct } = claims as ActorClaims;
   return {
     subject: String(claims.sub),
     grantId: grantId === undefined ? undefined : String(grantId),
@@ -82,8 +82,8 @@ async function readJwt(
     id: String(claims.jti),
     jkt: cnf?.jkt,
     x5t: cnf?.['x5t#S256'],
-    act: claims.act,
-    mayAct: claims.may_act,
+    act,
+    mayAct,
   };
 }
 
@@ -92,7 +92,9 @@ async function readStored({ oidc }: KoaContextWithOIDC, value: string): Promise<
   const token: AccessToken | ClientCredentials | undefined =
     (await AccessToken.find(value)) ?? (await ClientCredentials.find(value));
   if (!token?.clientId || typeof token.aud !== 'string') return undefined;
-  const { act, may_act: mayAct } = (token.extra ?? {}) as Claims;
+  const { exp = 0, extra } = token;
+  if (exp <= Date.now() / 1000) return undefined;
+  const { act, may_act: mayAct } = (extra ?? {}) as ActorClaims;
   return {
     subject: 'accountId' in token ? token.accountId : token.clientId,
     grantId: 'grantId' in token ? token.grantId : undefined,
@@ -100,7 +102,7 @@ async function readStored({ oidc }: KoaContextWithOIDC, value: string): Promise<
     audience: token.aud,
     scopes: [...token.scopes],
     issuedAt: token.iat,
-    expiresAt: token.exp ?? 0,
+    expiresAt: exp,
     id: undefined,
     jkt: token.jkt,
     x5t: token['x5t#S256'],
@@ -116,8 +118,6 @@ async function findSubject(
   { subject, grantId, clientId, issuedAt }: ReadToken,
 ): Promise<string | undefined> {
   if (grantId === undefined) return (await oidc.provider.Client.find(subject)) && subject;
-  const grant = await oidc.provider.Grant.find(grantId);
-  // A grant that was revoked and given again has the same id, and nothing of before belongs to it.
-  if (!grant?.accountId || grant.clientId !== clientId || issuedAt < (grant.iat ?? 0)) return undefined;
-  return (await accountClaims(grant.accountId)) && grant.accountId;
+  const grant = await findGrantOfToken(oidc.provider, { grantId, clientId, issuedAt });
+  return grant && (await accountClaims(grant.accountId)) && grant.accountId;
 }

@@ -54,7 +54,7 @@ export async function serve(
   }: { config: { workers: number }; databaseUrl: string; log: Logger; stop: Pick<StopRequest, 'unlessStopped'> },
   release: (() => Promise<void>)[],
 ): Promise<Serving> {
-  cluster.setupPrimary({ exec: join(import.meta.dirname, '../worker.ts') });
+  cluster.setupPrimary({ exec: join(import.meta.dirname, '../main.ts') });
   relayMetrics(cluster);
   const ready = Promise.withResolvers<void>();
   const { promise: failed, reject: fail } = Promise.withResolvers<never>();

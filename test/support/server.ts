@@ -83,7 +83,6 @@ export async function launchServer({
     HOME: tmpdir(),
     npm_config_logs_max: '0',
     npm_config_update_notifier: 'false',
-    NODE_COMPILE_CACHE: join(root, 'node_modules/.cache/latchkey/compiled'),
     PORT: String(ownPort),
     OIDC_ISSUER: `http://127.0.0.1:${ownPort}`,
     BCRYPT_ROUNDS: '10',
