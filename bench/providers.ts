@@ -2,11 +2,11 @@
 import { execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { singleConnection } from '../src/db/single-connection.ts';
+import { freePort } from '../test/support/listen.ts';
 import { apis } from './apis.ts';
 import { expectStatus, send } from './load.ts';
 import { betweenAnswers } from './prepare.ts';
@@ -185,12 +185,4 @@ export async function ownDatabase(url: string, name: string): Promise<string> {
   const address = new URL(url);
   address.pathname = `/${name}`;
   return address.href;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  await once(server.close(), 'close');
-  return port;
 }

@@ -9,7 +9,8 @@ import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { runCommandLine } from './support/command-line.ts';
 import { createTestDatabase, type TestDatabase } from './support/database.ts';
-import { freePort, type ServerProcess, sharedSecrets, startServer } from './support/server.ts';
+import { freePort } from './support/listen.ts';
+import { type ServerProcess, sharedSecrets, startServer } from './support/server.ts';
 
 const root = join(import.meta.dirname, '..');
 const printedOrigin = 'http://localhost:3000';

@@ -4,7 +4,7 @@
  */
 import type { Client } from 'pg';
 import type { Cluster } from './embedded-cluster.ts';
-import { singleConnection } from './single-connection.ts';
+import { singleConnection, withClient } from './single-connection.ts';
 
 /** `lost` settles when the connection ends, for whatever reason. */
 export type Enrolment = { client: Client; lost: Promise<void> };
@@ -25,7 +25,8 @@ export async function enrol(cluster: Cluster, port: number): Promise<Enrolment |
     if (rows[0]?.enrolled === true) return { client, lost };
   } catch (error) {
     if (!isMissingDatabase(error)) throw error;
-    await createDatabase(addressOf(cluster, port, 'postgres'));
+    const server = addressOf(cluster, port, 'postgres');
+    await withClient(server, 'latchkey-embedded', (other) => other.query('create database latchkey'));
   }
   await client.end();
   return undefined;
@@ -33,16 +34,6 @@ export async function enrol(cluster: Cluster, port: number): Promise<Enrolment |
 
 function isMissingDatabase(error: unknown): boolean {
   return error instanceof Error && 'code' in error && error.code === '3D000';
-}
-
-async function createDatabase(url: string): Promise<void> {
-  const client = singleConnection(url, 'latchkey-embedded');
-  try {
-    await client.connect();
-    await client.query('create database latchkey');
-  } finally {
-    await client.end();
-  }
 }
 
 /** Gives the lock back and tries for it alone: true when nobody else is there, and nobody can come any more. */

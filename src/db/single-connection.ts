@@ -17,3 +17,19 @@ export function singleConnection(connectionString: string, name: string, queryTi
   client.on('error', () => {});
   return client;
 }
+
+/** Runs `work` on such a connection, which it has to itself. */
+export async function withClient<T>(
+  url: string,
+  name: string,
+  work: (client: Client) => Promise<T>,
+  queryTimeoutMs?: number,
+): Promise<T> {
+  const client = singleConnection(url, name, queryTimeoutMs);
+  try {
+    await client.connect();
+    return await work(client);
+  } finally {
+    await client.end();
+  }
+}

@@ -6,7 +6,7 @@
 import { type LookupAddress, type LookupAllOptions, lookup as systemLookup } from 'node:dns';
 import type { LookupFunction } from 'node:net';
 import ipaddr from 'ipaddr.js';
-import { Agent, buildConnector, type RequestInit as UndiciRequestInit, fetch as undiciFetch } from 'undici';
+import type { Agent, buildConnector, RequestInit as UndiciRequestInit } from 'undici';
 
 export type Outbound = {
   /**
@@ -46,29 +46,46 @@ export function createOutbound({
   timeoutMs?: number;
   lookup?: LookupAll;
 }): Outbound {
-  const agent = new Agent({
-    connect: guardedConnector(permission(allow), lookup, timeoutMs),
-    headersTimeout: timeoutMs,
-    bodyTimeout: timeoutMs,
-    maxResponseSize: maxAnswerBytes,
-  });
+  const permit = permission(allow);
+  let agent: Agent | undefined;
+  let closed = false;
+
+  /** undici is a megabyte of code, which is loaded with the first request that is made. */
+  async function load() {
+    const undici = await import('undici');
+    if (closed) throw new OutboundError('shutting down');
+    agent ??= new undici.Agent({
+      connect: guardedConnector(undici.buildConnector, { permit, lookup, timeout: timeoutMs }),
+      headersTimeout: timeoutMs,
+      bodyTimeout: timeoutMs,
+      maxResponseSize: maxAnswerBytes,
+    });
+    return { fetch: undici.fetch, agent };
+  }
 
   async function guardedFetch(input: string | URL | Request, init: RequestInit = {}): Promise<Response> {
     if (input instanceof Request) throw new TypeError('pass an address, not a Request');
     if (!/^https?:/i.test(String(input))) throw new OutboundError(`${String(input)} is not a web address`);
+    const { fetch, agent: dispatcher } = await load();
     const timeout = AbortSignal.timeout(timeoutMs);
     const signal = init.signal ? AbortSignal.any([init.signal, timeout]) : timeout;
     // Both fetches are undici's; only the type declarations differ, in where they come from.
-    const options = { ...init, signal, dispatcher: agent } as unknown as UndiciRequestInit;
+    const options = { ...init, signal, dispatcher } as unknown as UndiciRequestInit;
     try {
-      return (await undiciFetch(input, options)) as unknown as Response;
+      return (await fetch(input, options)) as unknown as Response;
     } catch (error) {
       // fetch hides every reason behind "fetch failed".
       throw error instanceof TypeError && error.cause instanceof OutboundError ? error.cause : error;
     }
   }
 
-  return { fetch: guardedFetch, close: () => agent.close() };
+  return {
+    fetch: guardedFetch,
+    async close() {
+      closed = true;
+      await agent?.close();
+    },
+  };
 }
 
 /** Reads a body of at most `maxBytes`, counted after decompression. Throws `OutboundError` for a longer one. */
@@ -85,7 +102,10 @@ export async function readBounded(response: Response, maxBytes: number): Promise
 }
 
 /** Opens connections to permitted addresses only. A name is resolved once, and what was checked is what is connected to. */
-function guardedConnector(permit: Permit, lookup: LookupAll, timeout: number): buildConnector.connector {
+function guardedConnector(
+  build: typeof buildConnector,
+  { permit, lookup, timeout }: { permit: Permit; lookup: LookupAll; timeout: number },
+): buildConnector.connector {
   const guardedLookup: LookupFunction = (host, options, callback) => {
     lookup(host, { ...options, all: true }, (error, addresses) => {
       const [first] = addresses ?? [];
@@ -96,7 +116,7 @@ function guardedConnector(permit: Permit, lookup: LookupAll, timeout: number): b
       else callback(null, first.address, first.family);
     });
   };
-  const connector = buildConnector({ timeout, lookup: guardedLookup } as buildConnector.BuildOptions);
+  const connector = build({ timeout, lookup: guardedLookup } as buildConnector.BuildOptions);
 
   return (options, callback) => {
     // Sockets look up names only; an address goes to the system as it is.

@@ -1,4 +1,3 @@
-import { createTransport } from 'nodemailer';
 import type { WrittenMail } from './letters.ts';
 
 /** Hands a mail to the mail server: resolves with its 250, throws `MailFailure` else. */
@@ -32,10 +31,10 @@ export type SmtpOptions = {
 export function createSmtp(options: SmtpOptions): SendMail {
   const { from } = options;
   const { hostname } = new URL(options.origin);
-  const transport = transportTo(options);
 
   return async ({ id, createdAt, to, subject, text, html }, signal) => {
     try {
+      const transport = await transportTo(options);
       await transport.sendMail({
         from,
         to: { name: '', address: to },
@@ -55,7 +54,9 @@ export function createSmtp(options: SmtpOptions): SendMail {
   };
 }
 
-function transportTo({ url, requireTls }: Pick<SmtpOptions, 'url' | 'requireTls'>) {
+async function transportTo({ url, requireTls }: Pick<SmtpOptions, 'url' | 'requireTls'>) {
+  // 650 KB of code, and most processes of a server send nothing.
+  const { createTransport } = await import('nodemailer');
   const server = new URL(url);
   return createTransport({
     host: server.hostname.replace(/^\[|\]$/g, ''),
@@ -78,7 +79,7 @@ export type SmtpProblem = { kind: 'unreached' | 'refused' | 'tls' | 'other'; rea
 
 /** Connects and signs in as sending does, and sends a line to `to` when given. Undefined when all went well. */
 export async function probeSmtp(options: SmtpOptions, to?: string): Promise<SmtpProblem | undefined> {
-  const transport = transportTo(options);
+  const transport = await transportTo(options);
   try {
     await transport.verify();
     if (to) {

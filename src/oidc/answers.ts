@@ -1,5 +1,6 @@
 import type { KoaContextWithOIDC } from 'oidc-provider';
 import { unavailable } from '../http/errors.ts';
+import { markOutage } from './outage.ts';
 import type { LibraryPages } from './pages.ts';
 import { publicMetadataPaths } from './public-metadata.ts';
 
@@ -12,7 +13,7 @@ export async function answerMiddleware(
   ctx: KoaContextWithOIDC,
   next: () => Promise<void>,
 ): Promise<void> {
-  await next();
+  await markOutage(next()).catch((error: Failure) => answerOutage(pages, ctx, error));
   if (!publicMetadataPaths.test(ctx.path)) ctx.set('Cache-Control', 'no-store');
   if (ctx.status === 404 && !ctx.body) return pages.notFound(ctx);
   if (ctx.status === 503) sayUnavailable(ctx);
@@ -21,6 +22,23 @@ export async function answerMiddleware(
   await holdErrorRedirect(pages, ctx);
   endUnaskedSignOut(ctx);
   allowFormTarget(ctx);
+}
+
+type Failure = Error & { statusCode?: number };
+
+/**
+ * The library saves the session when its own error handler is through. An outage then is answered like any other; cookie
+ * and address go with it, since what they tell was not stored.
+ */
+async function answerOutage(pages: LibraryPages, ctx: KoaContextWithOIDC, error: Failure): Promise<void> {
+  if (error.statusCode !== 503) throw error;
+  ctx.remove('Set-Cookie');
+  ctx.remove('Location');
+  ctx.status = 503;
+  const out = { error: 'server_error' };
+  if (ctx.accepts('json', 'html') === 'html') await pages.error(ctx, out, error);
+  else ctx.body = out;
+  ctx.app.emit('error', error, ctx);
 }
 
 /** The library's own words for a fault are "oops!", to people's programs too. */

@@ -10,7 +10,7 @@ import {
   updateProfile,
 } from '../../src/accounts/accounts.ts';
 import { users } from '../../src/db/schema.ts';
-import { type OpenTestDatabase, openTestDatabase } from './database.ts';
+import { type OpenTestDatabase, openTestDatabase } from '../support/database.ts';
 
 let database: OpenTestDatabase;
 beforeAll(async () => {

@@ -21,7 +21,7 @@ import { createContentSecurityPolicy } from '../../src/http/security-headers.ts'
 import { createViews } from '../../src/http/views.ts';
 import { createEncryption } from '../../src/keys/encryption.ts';
 import { type Bcrypt, createBcryptPool } from '../../src/lib/bcrypt-pool.ts';
-import { type OpenTestDatabase, openTestDatabase } from './database.ts';
+import { type OpenTestDatabase, openTestDatabase } from '../support/database.ts';
 
 export const origin = 'http://localhost:3000';
 

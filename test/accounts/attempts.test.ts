@@ -10,7 +10,7 @@ import { deleteExpired } from '../../src/db/expired.ts';
 import { auditEvents, throttles } from '../../src/db/schema.ts';
 import { BusyError } from '../../src/lib/bcrypt-pool.ts';
 import { clearAuditLog } from '../support/audit.ts';
-import { type OpenTestDatabase, openTestDatabase } from './database.ts';
+import { type OpenTestDatabase, openTestDatabase } from '../support/database.ts';
 
 let database: OpenTestDatabase;
 let attempts: Attempts;

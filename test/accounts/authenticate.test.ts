@@ -6,7 +6,7 @@ import { type Authentication, type Credentials, createAuthenticate } from '../..
 import { hashPassword } from '../../src/accounts/password.ts';
 import { users } from '../../src/db/schema.ts';
 import { type Bcrypt, BusyError, createBcryptPool } from '../../src/lib/bcrypt-pool.ts';
-import { type OpenTestDatabase, openTestDatabase } from './database.ts';
+import { type OpenTestDatabase, openTestDatabase } from '../support/database.ts';
 
 const pool = createBcryptPool({ rounds: 4 });
 let compared: string[] = [];

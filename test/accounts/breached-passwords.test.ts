@@ -1,10 +1,10 @@
 /** The range query: what the service hears, what its answer means, and that nobody waits for it for long. */
 import { createHash } from 'node:crypto';
-import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { startAppForTest, type TestApp } from '../support/app.ts';
+import { endServer, listen } from '../support/listen.ts';
 
 const leaked = 'kestrel over tidewater';
 const digest = createHash('sha1').update(leaked).digest('hex').toUpperCase();
@@ -16,14 +16,8 @@ const service = createServer((req, res) => {
   answer(res);
 });
 
-beforeAll(async () => {
-  service.listen(0, '127.0.0.1');
-  await once(service, 'listening');
-});
-afterAll(() => {
-  service.closeAllConnections();
-  service.close();
-});
+beforeAll(() => listen(service));
+afterAll(() => endServer(service));
 beforeEach(() => {
   asked = [];
   answer = (res) => res.end(`0018A45C4D1DEF81644B54AB7F969B88D65:3\r\n${digest.slice(5)}:42\r\n`);

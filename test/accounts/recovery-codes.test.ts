@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createAccount } from '../../src/accounts/accounts.ts';
 import { consumeRecoveryCode, readRecoveryCode, replaceRecoveryCodes } from '../../src/accounts/recovery-codes.ts';
-import { type OpenTestDatabase, openTestDatabase } from './database.ts';
+import { type OpenTestDatabase, openTestDatabase } from '../support/database.ts';
 
 let database: OpenTestDatabase;
 let id: string;

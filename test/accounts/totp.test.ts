@@ -10,7 +10,7 @@ import {
   readTotpSetUp,
 } from '../../src/accounts/totp.ts';
 import { createEncryption } from '../../src/keys/encryption.ts';
-import { type OpenTestDatabase, openTestDatabase } from './database.ts';
+import { type OpenTestDatabase, openTestDatabase } from '../support/database.ts';
 
 /** RFC 6238, appendix B: the SHA-1 key, and its codes in six digits. */
 const secret = 'GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ';

@@ -9,22 +9,18 @@ import { reservedScopes } from '../../src/apis/api-rules.ts';
 import { createApi, findApi, updateApi } from '../../src/apis/apis.ts';
 import { allowApi } from '../../src/apis/client-access.ts';
 import { checkAuthorizationMetadata } from '../../src/clients/authorization-metadata.ts';
-import { type OpenDatabase, openDatabase } from '../../src/db/database.ts';
 import { supportedScopes } from '../../src/oidc/scopes.ts';
 import { runCommandLine } from '../support/command-line.ts';
-import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { type OpenTestDatabase, openTestDatabase } from '../support/database.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'latchkey-apis-'));
-let testDatabase: TestDatabase;
-let database: OpenDatabase;
+let database: OpenTestDatabase;
 
 beforeAll(async () => {
-  testDatabase = await createTestDatabase();
-  database = openDatabase(testDatabase.url);
+  database = await openTestDatabase();
 });
 afterAll(async () => {
   await database.close();
-  await testDatabase.drop();
   rmSync(folder, { recursive: true });
 });
 
@@ -151,7 +147,7 @@ describe('authorization metadata', () => {
 
 describe('the operator’s commands', () => {
   const env = () => ({
-    DATABASE_URL: testDatabase.url,
+    DATABASE_URL: database.url,
     BCRYPT_ROUNDS: '10',
     OIDC_COOKIE_SECRET: 'x'.repeat(32),
     OIDC_ENCRYPTION_KEY: Buffer.alloc(32, 1).toString('base64'),

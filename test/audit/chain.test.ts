@@ -5,11 +5,12 @@ import { AuditChainError, chainEvents, readChain, restartChain } from '../../src
 import { record } from '../../src/audit/record.ts';
 import { verifyChain } from '../../src/audit/verify.ts';
 import { type Database, openDatabase } from '../../src/db/database.ts';
-import { key, type Log, openLog, places, tampering, write, writeChained } from './log.ts';
+import { type OpenTestDatabase, openTestDatabase } from '../support/database.ts';
+import { key, places, tampering, write, writeChained } from './log.ts';
 
-async function newLog(): Promise<Log> {
-  const log = await openLog();
-  onTestFinished(() => log.drop());
+async function newLog(): Promise<OpenTestDatabase> {
+  const log = await openTestDatabase();
+  onTestFinished(() => log.close());
   return log;
 }
 
@@ -61,7 +62,7 @@ describe('taking in', () => {
 
   test('eight writers at once and two instances that take in: every event once, without a gap', async () => {
     const log = await newLog();
-    const other = openDatabase(log.pool.options.connectionString ?? '');
+    const other = openDatabase(log.url);
     onTestFinished(() => other.close());
     let writing = true;
     const takeIn = async (db: Database) => {
@@ -104,17 +105,17 @@ describe('taking in', () => {
 });
 
 describe('tampering', () => {
-  let log: Log;
+  let log: OpenTestDatabase;
   let early: { position: number; hash: string };
 
   beforeAll(async () => {
-    log = await openLog();
+    log = await openTestDatabase();
     await writeChained(log.db, 4);
     const chain = await readChain(log.db);
     early = { position: chain?.headPosition ?? 0, hash: chain?.headHash ?? '' };
     await writeChained(log.db, 6);
   });
-  afterAll(() => log.drop());
+  afterAll(() => log.close());
 
   const after = (...statements: SQL[]) =>
     tampering(log.db, async (tx) => {
@@ -238,13 +239,13 @@ describe('tampering', () => {
 });
 
 describe('the database itself refuses', () => {
-  let log: Log;
+  let log: OpenTestDatabase;
   beforeAll(async () => {
-    log = await openLog();
+    log = await openTestDatabase();
     await writeChained(log.db, 2);
     await write(log.db, 1);
   });
-  afterAll(() => log.drop());
+  afterAll(() => log.close());
 
   const as = (job: string, statement: SQL) =>
     log.db.transaction(async (tx) => {

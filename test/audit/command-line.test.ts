@@ -5,25 +5,21 @@ import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { createAccount } from '../../src/accounts/accounts.ts';
 import { record } from '../../src/audit/record.ts';
-import { type OpenDatabase, openDatabase } from '../../src/db/database.ts';
 import { testSecrets } from '../support/app.ts';
 import { type Outcome, runCommandLine } from '../support/command-line.ts';
-import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { type OpenTestDatabase, openTestDatabase } from '../support/database.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'latchkey-audit-'));
-let testDatabase: TestDatabase;
-let database: OpenDatabase;
+let database: OpenTestDatabase;
 let ada: string;
 
 beforeAll(async () => {
-  testDatabase = await createTestDatabase();
-  database = openDatabase(testDatabase.url);
+  database = await openTestDatabase();
   const made = await createAccount(database.db, { email: 'ada@moreno.example', name: 'Ada', passwordHash: 'x' });
   ada = made.outcome === 'created' ? made.account.id : '';
 });
 afterAll(async () => {
   await database.close();
-  await testDatabase.drop();
   rmSync(folder, { recursive: true });
 });
 beforeEach(async () => {
@@ -31,7 +27,7 @@ beforeEach(async () => {
 });
 
 function run(...words: string[]): Promise<Outcome> {
-  const env = { DATABASE_URL: testDatabase.url, ...testSecrets };
+  const env = { DATABASE_URL: database.url, ...testSecrets };
   return runCommandLine({ env, folder }, words);
 }
 

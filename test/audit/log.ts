@@ -1,25 +1,9 @@
 import { sql } from 'drizzle-orm';
 import { chainEvents } from '../../src/audit/chain.ts';
 import { record } from '../../src/audit/record.ts';
-import { type Database, type OpenDatabase, openDatabase } from '../../src/db/database.ts';
-import { createTestDatabase } from '../support/database.ts';
+import type { Database } from '../../src/db/database.ts';
 
 export const key = 'a secret that no database knows';
-
-export type Log = OpenDatabase & { drop(): Promise<void> };
-
-/** An empty audit log in a database of its own. */
-export async function openLog(): Promise<Log> {
-  const { url, drop } = await createTestDatabase();
-  const database = openDatabase(url);
-  return {
-    ...database,
-    async drop() {
-      await database.close();
-      await drop();
-    },
-  };
-}
 
 /** So many events, each with its number. */
 export async function write(db: Database, many: number, details: Record<string, unknown> = {}): Promise<void> {

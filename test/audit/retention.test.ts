@@ -4,13 +4,14 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { chainEvents } from '../../src/audit/chain.ts';
 import { removeOldEvents } from '../../src/audit/retention.ts';
 import { verifyChain } from '../../src/audit/verify.ts';
-import { key, type Log, openLog, places, tampering, write, writeChained } from './log.ts';
+import { type OpenTestDatabase, openTestDatabase } from '../support/database.ts';
+import { key, places, tampering, write, writeChained } from './log.ts';
 
-let log: Log;
+let log: OpenTestDatabase;
 beforeEach(async () => {
-  log = await openLog();
+  log = await openTestDatabase();
 });
-afterEach(() => log.drop());
+afterEach(() => log.close());
 
 const days = (number: number) => new Date(Date.now() + number * 24 * 60 * 60 * 1000);
 

@@ -4,13 +4,14 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { chainEvents } from '../../src/audit/chain.ts';
 import { record } from '../../src/audit/record.ts';
 import { type ExportedEvent, exportEvents, findEvents, type Search } from '../../src/audit/search.ts';
-import { key, type Log, openLog, write } from './log.ts';
+import { type OpenTestDatabase, openTestDatabase } from '../support/database.ts';
+import { key, write } from './log.ts';
 
-let log: Log;
+let log: OpenTestDatabase;
 const wall = new Date('2027-03-01T00:00:00Z');
 
 beforeAll(async () => {
-  log = await openLog();
+  log = await openTestDatabase();
   await record(log.db, { event: 'login.failed', accountId: 'u_ada', details: { method: 'password' } });
   await record(log.db, { event: 'login.succeeded', accountId: 'u_ada', sessionUid: 's', details: { amr: ['pwd'] } });
   await record(log.db, { event: 'consent.granted', accountId: 'u_eve', clientId: 'c_1' });
@@ -18,7 +19,7 @@ beforeAll(async () => {
   await chainEvents(log.db, key);
   await log.db.execute(sql`insert into audit_events (event, at) values ('key.created', ${wall.toISOString()})`);
 });
-afterAll(() => log.drop());
+afterAll(() => log.close());
 
 const found = async (search: Search) => (await findEvents(log.db, search, 50)).map(({ event }) => event);
 
@@ -81,7 +82,7 @@ test('whoever has an export can check its links without us', async () => {
 });
 
 test('a long log is read some at a time, and nothing is left out or told twice', async () => {
-  const long = await openLog();
+  const long = await openTestDatabase();
   try {
     await long.db.execute(sql`insert into audit_events (event) select 'key.created' from generate_series(1, 2500)`);
     await chainEvents(long.db, key);
@@ -90,6 +91,6 @@ test('a long log is read some at a time, and nothing is left out or told twice',
     for await (const { id } of exportEvents(long.db, {})) ids.push(id);
     expect(ids).toEqual(Array.from({ length: 2503 }, (_, index) => index + 1));
   } finally {
-    await long.drop();
+    await long.close();
   }
 });

@@ -1,13 +1,12 @@
 /** Every page with sample data, served with the assets and the policy that the application serves it with. */
-import { once } from 'node:events';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import express from 'express';
 import { assets } from '../../src/http/assets.ts';
 import { createPages } from '../../src/http/pages.ts';
 import { createContentSecurityPolicy, securityHeaders } from '../../src/http/security-headers.ts';
 import { createViews } from '../../src/http/views.ts';
 import { type Sample, samples, writings } from '../http/view-samples.ts';
+import { endServer, listen } from '../support/listen.ts';
 
 /** `url` is where the sample at that position is shown, its data written in one of the ways of `writings`. */
 export async function openGallery(): Promise<{
@@ -31,15 +30,10 @@ export async function openGallery(): Promise<{
     const sample = samples(writings[req.params.writing] ?? String)[Number(req.params.position)] as Sample;
     await pages.page(res, sample.name, sample.data as never);
   });
-  const server = createServer(app).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const server = createServer(app);
+  const origin = `http://127.0.0.1:${await listen(server)}`;
   return {
     url: (position, writing) => `${origin}/${position}/${encodeURIComponent(writing)}`,
-    async close() {
-      server.closeAllConnections();
-      server.close();
-      await once(server, 'close');
-    },
+    close: () => endServer(server),
   };
 }

@@ -29,7 +29,7 @@ import { writeBackup } from '../../src/ops/backup-file.ts';
 import { countTables } from '../../src/ops/load.ts';
 import { startAppForTest } from '../support/app.ts';
 import { type Outcome, runCommandLine } from '../support/command-line.ts';
-import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { createTestDatabase, queryDatabase, type TestDatabase } from '../support/database.ts';
 import { copyFaults, duringCopy } from '../support/during-copy.ts';
 import { useAndStop } from '../support/filled-installation.ts';
 import { discover, registerAccount } from '../support/relying-party.ts';
@@ -83,16 +83,11 @@ async function emptyDatabase(): Promise<TestDatabase> {
   return database;
 }
 
-async function query(database: { url: string }, statement: string): Promise<Record<string, unknown>[]> {
-  const { db, close } = openDatabase(database.url, { max: 1 });
-  return (await db.execute(sql.raw(statement)).finally(close)).rows;
-}
-
 /** Every row of every table. */
 async function contents(database: { url: string }, names = tableNames): Promise<Record<string, unknown[]>> {
   const tables: Record<string, unknown[]> = {};
   for (const name of names) {
-    const rows = await query(database, `select to_jsonb(t)::text as row from ${name} t order by 1`);
+    const rows = await queryDatabase(database.url, `select to_jsonb(t)::text as row from ${name} t order by 1`);
     tables[name] = rows.map(({ row }) => row);
   }
   return tables;
@@ -114,15 +109,15 @@ describe('the file', () => {
     expect(made.tables).toMatchObject({ users: 1, consents: 1, client_logos: expect.any(Number) });
     expect(statSync(backup).mode & 0o777).toBe(0o600);
     expect(readdirSync(folder).filter((name) => name.includes('.part'))).toEqual([]);
-    const events = await query(source, `select details from audit_events where event = 'backup.created'`);
+    const events = await queryDatabase(source.url, `select details from audit_events where event = 'backup.created'`);
     expect(events).toEqual([
       { details: expect.objectContaining({ file: 'latchkey.backup', sha256: made.sha256, by: 'cli' }) },
     ]);
   });
 
   test('every table of the database is in it', async () => {
-    const rows = await query(
-      source,
+    const rows = await queryDatabase(
+      source.url,
       `select tablename from pg_tables where schemaname = 'public' order by tablename collate "C"`,
     );
     expect(Object.keys(made.tables as object).sort()).toEqual(rows.map(({ tablename }) => tablename));
@@ -191,12 +186,11 @@ describe('restored', () => {
       audit_intact: true,
       signing_keys: made.signing_keys,
     });
-    const added = (await query(target, 'select event, id from audit_events order by id desc limit 1'))[0];
+    const added = (await queryDatabase(target.url, 'select event, id from audit_events order by id desc limit 1'))[0];
     expect(added?.event).toBe('backup.restored');
     const { db, close } = openDatabase(target.url, { max: 1 });
     const { checked, broken } = await verifyChain(db, await loadAuditKey(db, used.encryption)).finally(close);
     expect([checked > 3, broken]).toEqual([true, undefined]);
-    await query(target, `select set_config('latchkey.audit', 'retention', false)`);
     const after = await contents(target);
     const others = tableNames.filter((name) => name !== 'audit_events');
     for (const name of others) expect(after[name], name).toEqual(before[name]);
@@ -240,7 +234,7 @@ describe('restored', () => {
     const target = await emptyDatabase();
     const restored = await json(target, ...restore, file, '--identity', identity);
     expect(restored).toMatchObject({ migrated: allMigrations().length - 1, tables: { users: 1 } });
-    expect(await query(target, 'select name, administrator_since from users')).toEqual([
+    expect(await queryDatabase(target.url, 'select name, administrator_since from users')).toEqual([
       { name: 'Ada', administrator_since: null },
     ]);
     expect(await pendingIn(target)).toBe(0);
@@ -257,7 +251,7 @@ describe('restored', () => {
     );
     expect(await contents(target)).toEqual(before);
     await json(target, ...restore, backup, '--identity', identity, '--replace', '--yes');
-    expect(await query(target, 'select email from users')).toEqual([{ email: used.account.email }]);
+    expect(await queryDatabase(target.url, 'select email from users')).toEqual([{ email: used.account.email }]);
   });
 });
 
@@ -273,8 +267,8 @@ describe('nothing is changed, and one line says why', () => {
     expect(outcome).toEqual(refused(sentence));
     expect(outcome.stderr.trim().split('\n')).toHaveLength(1);
     expect(
-      await query(
-        target,
+      await queryDatabase(
+        target.url,
         'select (select count(*) from users)::int + (select count(*) from signing_keys)::int as rows',
       ),
     ).toEqual([{ rows: 0 }]);
@@ -319,7 +313,10 @@ describe('nothing is changed, and one line says why', () => {
 
   test('a backup of a newer version', async () => {
     const newer = await emptyDatabase();
-    await query(newer, `insert into drizzle.__drizzle_migrations (hash, created_at) values ('future', 9999999999999)`);
+    await queryDatabase(
+      newer.url,
+      `insert into drizzle.__drizzle_migrations (hash, created_at) values ('future', 9999999999999)`,
+    );
     const file = join(folder, 'newer.backup');
     await json(newer, 'backup', '--to', file, '--recipient', recipient);
     await expectRefused(file, /made by a newer version of Latchkey/);
@@ -327,10 +324,10 @@ describe('nothing is changed, and one line says why', () => {
 
   test('a database with somebody else’s tables, also with --replace', async () => {
     const shared = await emptyDatabase();
-    await query(shared, 'create table orders (id int)');
+    await queryDatabase(shared.url, 'create table orders (id int)');
     const outcome = await run(shared, [...restore, backup, '--identity', identity, '--replace', '--yes']);
     expect(outcome).toEqual(refused(/has tables that are not Latchkey's \(orders\)/));
-    expect(await query(shared, 'select * from orders')).toEqual([]);
+    expect(await queryDatabase(shared.url, 'select * from orders')).toEqual([]);
   });
 
   test('a server that runs on the database', async () => {
@@ -355,11 +352,11 @@ describe('killed in the midst of it (kill -9)', () => {
       });
       const ended = once(command, 'exit');
       const waiting = `select 1 from pg_stat_activity where application_name = 'latchkey-copy' and wait_event_type = 'Lock' and datname = current_database()`;
-      await expect.poll(() => query(database, waiting), { timeout: 25_000 }).toHaveLength(1);
+      await expect.poll(() => queryDatabase(database.url, waiting), { timeout: 25_000 }).toHaveLength(1);
       command.kill('SIGKILL');
       await ended;
       await holder.query('rollback');
-      await expect.poll(() => query(database, gone), { timeout: 20_000 }).toEqual([]);
+      await expect.poll(() => queryDatabase(database.url, gone), { timeout: 20_000 }).toEqual([]);
     } finally {
       await holder.end();
     }
@@ -379,7 +376,7 @@ describe('killed in the midst of it (kill -9)', () => {
     await duringCopy(target, copyFaults.waits);
     const words = [...restore, backup, '--identity', identity];
     await killWhileItWaits(target, 'select pg_advisory_xact_lock(42)', words);
-    expect(await query(target, 'select * from users')).toEqual([]);
+    expect(await queryDatabase(target.url, 'select * from users')).toEqual([]);
     expect((await run(target, words)).code).toBe(0);
   });
 });
@@ -390,7 +387,7 @@ test.for(['is full', 'goes away'] as const)(
     const target = await emptyDatabase();
     await duringCopy(target, copyFaults[fault]);
     expect(await run(target, [...restore, backup, '--identity', identity])).toMatchObject({ code: 1, stdout: '' });
-    expect(await query(target, 'select * from users')).toEqual([]);
+    expect(await queryDatabase(target.url, 'select * from users')).toEqual([]);
   },
 );
 
@@ -408,7 +405,7 @@ function cookieOf(person: (typeof used)['person']): string {
 
 /** As the first version would have written it, with one account. */
 async function writeOlderBackup(database: { url: string }, path: string): Promise<void> {
-  await query(database, 'drop schema public, drizzle cascade; create schema public');
+  await queryDatabase(database.url, 'drop schema public, drizzle cascade; create schema public');
   const [first] = allMigrations();
   await inCopyTransaction(database.url, 'change', async ({ db }) => {
     await applyMigrations(db, first ? [first] : []);
@@ -416,7 +413,7 @@ async function writeOlderBackup(database: { url: string }, path: string): Promis
       sql`insert into users (id, email, email_normalized, name) values ('u_1', 'ada@a.example', 'ada@a.example', 'Ada')`,
     );
   });
-  const found = await query(database, `select tablename from pg_tables where schemaname = 'public'`);
+  const found = await queryDatabase(database.url, `select tablename from pg_tables where schemaname = 'public'`);
   const handle = await open(path, 'wx');
   await inCopyTransaction(database.url, 'snapshot', async (tx) => {
     const tables = await describeTables(

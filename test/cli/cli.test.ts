@@ -15,14 +15,13 @@ import { formatFields, formatTable } from '../../src/cli/output.ts';
 import { createProgram } from '../../src/cli/program.ts';
 import { type Client, findClient } from '../../src/clients/clients.ts';
 import { consumeInitialAccessToken } from '../../src/clients/initial-access-tokens.ts';
-import { type OpenDatabase, openDatabase } from '../../src/db/database.ts';
 import { startEmbedded } from '../../src/db/embedded.ts';
 import { findPostmaster } from '../../src/db/embedded-postmaster.ts';
 import { auditEvents, initialAccessTokens, oidcClients } from '../../src/db/schema.ts';
 import { sha256 } from '../../src/lib/hash.ts';
 import { type Outcome, runCommandLine } from '../support/command-line.ts';
 import { newDataFolder, removeDataFolder } from '../support/data-folder.ts';
-import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { type OpenTestDatabase, openTestDatabase } from '../support/database.ts';
 
 const entry = join(import.meta.dirname, '../../src/cli/latchkey.ts');
 const folder = mkdtempSync(join(tmpdir(), 'latchkey-cli-'));
@@ -31,17 +30,14 @@ const env = {
   OIDC_COOKIE_SECRET: randomBytes(32).toString('hex'),
   OIDC_ENCRYPTION_KEY: randomBytes(32).toString('base64'),
 };
-let testDatabase: TestDatabase;
-let database: OpenDatabase;
+let database: OpenTestDatabase;
 
 beforeAll(async () => {
-  testDatabase = await createTestDatabase();
-  database = openDatabase(testDatabase.url);
+  database = await openTestDatabase();
 });
 
 afterAll(async () => {
   await database.close();
-  await testDatabase.drop();
   rmSync(folder, { recursive: true });
 });
 
@@ -400,7 +396,7 @@ function failed(stderr: string | RegExp): Outcome {
 /** A command in this process. */
 function run(...args: (string | Record<string, string>)[]): Promise<Outcome> {
   const { own, words } = split(args);
-  return runCommandLine({ env: { DATABASE_URL: testDatabase.url, ...env, ...own }, folder }, words);
+  return runCommandLine({ env: { DATABASE_URL: database.url, ...env, ...own }, folder }, words);
 }
 
 /** The same in a process of its own, as an operator runs it. */
@@ -408,7 +404,7 @@ async function runProcess(...args: (string | Record<string, string>)[]): Promise
   const { own, words } = split(args);
   const child = spawn(process.execPath, [entry, ...words], {
     cwd: folder,
-    env: { PATH: process.env.PATH, DATABASE_URL: testDatabase.url, ...env, ...own },
+    env: { PATH: process.env.PATH, DATABASE_URL: database.url, ...env, ...own },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const [stdout, stderr, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'exit')]);

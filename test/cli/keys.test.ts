@@ -6,7 +6,6 @@ import { join } from 'node:path';
 import { eq } from 'drizzle-orm';
 import { calculateJwkThumbprint, exportJWK } from 'jose';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { type OpenDatabase, openDatabase } from '../../src/db/database.ts';
 import { auditEvents, signingKeys } from '../../src/db/schema.ts';
 import { createEncryption } from '../../src/keys/encryption.ts';
 import { after, publishedBeforeUseSeconds } from '../../src/keys/key-lifetimes.ts';
@@ -14,23 +13,20 @@ import { loadProviderSecret } from '../../src/keys/provider-secret.ts';
 import { loadSigningKeys } from '../../src/keys/signing-keys.ts';
 import { clearAuditLog } from '../support/audit.ts';
 import { type Outcome, runCommandLine } from '../support/command-line.ts';
-import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { type OpenTestDatabase, openTestDatabase } from '../support/database.ts';
 
 type Key = Record<string, unknown> & { kid: string; alg: string; state: string };
 
 const folder = mkdtempSync(join(tmpdir(), 'latchkey-keys-'));
 const secret = randomBytes(32);
 const encryption = createEncryption([secret]);
-let testDatabase: TestDatabase;
-let database: OpenDatabase;
+let database: OpenTestDatabase;
 
 beforeAll(async () => {
-  testDatabase = await createTestDatabase();
-  database = openDatabase(testDatabase.url);
+  database = await openTestDatabase();
 });
 afterAll(async () => {
   await database.close();
-  await testDatabase.drop();
   rmSync(folder, { recursive: true });
 });
 beforeEach(async () => {
@@ -40,7 +36,7 @@ beforeEach(async () => {
 });
 
 const env = (own = {}) => ({
-  DATABASE_URL: testDatabase.url,
+  DATABASE_URL: database.url,
   OIDC_COOKIE_SECRET: randomBytes(32).toString('hex'),
   OIDC_ENCRYPTION_KEY: secret.toString('base64'),
   ...own,

@@ -3,14 +3,13 @@ import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseEnv } from 'node:util';
-import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { openDatabase } from '../../src/db/database.ts';
 import { findMove, startMove } from '../../src/db/move.ts';
 import { startApp, startAppForTest, testSecrets } from '../support/app.ts';
 import { type Outcome, runCommandLine } from '../support/command-line.ts';
 import { newDataFolder, removeDataFolder } from '../support/data-folder.ts';
-import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { createTestDatabase, queryDatabase, type TestDatabase } from '../support/database.ts';
 import { copyFaults, duringCopy } from '../support/during-copy.ts';
 import { signInSomebody, useAndStop } from '../support/filled-installation.ts';
 import { createPerson, readText } from '../support/person.ts';
@@ -30,11 +29,6 @@ async function emptyDatabase(): Promise<TestDatabase> {
   const database = await createTestDatabase();
   onTestFinished(database.drop);
   return database;
-}
-
-async function query(database: { url: string }, statement: string): Promise<Record<string, unknown>[]> {
-  const { db, close } = openDatabase(database.url, { max: 1 });
-  return (await db.execute(sql.raw(statement)).finally(close)).rows;
 }
 
 async function moveOf(database: { url: string }) {
@@ -122,10 +116,12 @@ describe('between two databases', () => {
     expect(outcome).toMatchObject({ code: 0, stderr: '' });
     await Promise.all(people);
     await app.close();
-    const there = (await query(target, 'select email from users')).map(({ email }) => email);
+    const there = (await queryDatabase(target.url, 'select email from users')).map(({ email }) => email);
     expect(there.sort()).toEqual(acknowledged.sort());
     const { signing_keys } = JSON.parse(outcome.stdout);
-    expect((await query(source, 'select kid from signing_keys')).map(({ kid }) => kid).sort()).toEqual(signing_keys);
+    expect((await queryDatabase(source.url, 'select kid from signing_keys')).map(({ kid }) => kid).sort()).toEqual(
+      signing_keys,
+    );
   });
 
   test('killed before the copy: run again it finishes', async () => {
@@ -146,11 +142,11 @@ describe('between two databases', () => {
     const [source, target] = [await usedDatabase(), await emptyDatabase()];
     expect((await promote(source, target)).code).toBe(0);
     const move = JSON.stringify({ ...(await moveOf(source)), state: 'moving' });
-    await query(source, `comment on function latchkey_moved() is '${move}'`);
-    await query(target, `update users set name = 'Somebody else'`);
+    await queryDatabase(source.url, `comment on function latchkey_moved() is '${move}'`);
+    await queryDatabase(target.url, `update users set name = 'Somebody else'`);
     expect(await promote(source, target)).toEqual(refused(/holds another installation \(its table users differs\)/));
     expect(await promote(source, target, '--cancel')).toEqual(refused(/holds a copy, and two must never be in use/));
-    await query(target, `update users set name = 'Ada Moreno'`);
+    await queryDatabase(target.url, `update users set name = 'Ada Moreno'`);
     expect(JSON.parse((await promote(source, target, '--json')).stdout)).toMatchObject({ copy: 'found' });
     expect(await moveOf(source)).toMatchObject({ state: 'moved' });
   });
@@ -176,7 +172,7 @@ describe('between two databases', () => {
     [
       'holds somebody else’s tables',
       /not Latchkey's \(orders\)/,
-      (target: TestDatabase) => query(target, 'create table orders (id int)'),
+      (target: TestDatabase) => queryDatabase(target.url, 'create table orders (id int)'),
     ],
     ['is not there', /Nothing was moved\. The other database says: /, (target: TestDatabase) => target.drop()],
   ] as const)('a target that %s is refused before anything is changed here', async ([, sentence, spoil]) => {
@@ -195,10 +191,13 @@ describe('between two databases', () => {
         refused(/^error: Nothing was moved\. The other database says: .+\.$/m),
       );
       expect(await moveOf(source)).toBeUndefined();
-      expect(await query(target, 'select * from users')).toEqual([]);
+      expect(await queryDatabase(target.url, 'select * from users')).toEqual([]);
       const app = await startAppForTest({ database: source });
       await registerAccount(app);
-      const events = await query(source, `select event from audit_events where event like 'move.%' order by id`);
+      const events = await queryDatabase(
+        source.url,
+        `select event from audit_events where event like 'move.%' order by id`,
+      );
       expect(events.map(({ event }) => event)).toEqual(['move.started', 'move.cancelled']);
     },
   );

@@ -1,18 +1,15 @@
 import { tmpdir } from 'node:os';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type OpenDatabase, openDatabase } from '../../src/db/database.ts';
 import { playgroundRuns, throttles } from '../../src/db/schema.ts';
 import { retentions } from '../../src/ops/retention.ts';
 import { testSecrets } from '../support/app.ts';
 import { runCommandLine } from '../support/command-line.ts';
-import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { type OpenTestDatabase, openTestDatabase } from '../support/database.ts';
 
-let server: TestDatabase;
-let database: OpenDatabase;
+let database: OpenTestDatabase;
 
 beforeAll(async () => {
-  server = await createTestDatabase();
-  database = openDatabase(server.url);
+  database = await openTestDatabase();
   const past = new Date('2026-01-01');
   await database.db
     .insert(throttles)
@@ -22,13 +19,10 @@ beforeAll(async () => {
     { idHash: 'young', payloadEncrypted: 'sealed', expiresAt: new Date() },
   ]);
 });
-afterAll(async () => {
-  await database.close();
-  await server.drop();
-});
+afterAll(() => database.close());
 
 const run = (...words: string[]) =>
-  runCommandLine({ env: { DATABASE_URL: server.url, ...testSecrets }, folder: tmpdir() }, ['sweep', ...words]);
+  runCommandLine({ env: { DATABASE_URL: database.url, ...testSecrets }, folder: tmpdir() }, ['sweep', ...words]);
 const some = (stdout: string) => JSON.parse(stdout).filter(({ rows }: { rows: number }) => rows > 0);
 const over = [
   { table: 'throttles', what: 'counters of requests and of wrong tries, once over', rows: 1_500 },

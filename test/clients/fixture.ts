@@ -5,12 +5,12 @@ import { Provider } from 'oidc-provider';
 import { afterAll, beforeAll } from 'vitest';
 import { type ClientRoutesDependencies, clientRoutes } from '../../src/clients/clients.routes.ts';
 import type { Client, ClientDependencies } from '../../src/clients/clients.ts';
-import { type Database, openDatabase } from '../../src/db/database.ts';
+import type { Database } from '../../src/db/database.ts';
 import type { ClientMetadata } from '../../src/db/schema.ts';
 import { HttpError } from '../../src/http/errors.ts';
 import { createOutbound } from '../../src/http/outbound.ts';
 import { type BcryptPool, createBcryptPool } from '../../src/lib/bcrypt-pool.ts';
-import { createTestDatabase } from '../support/database.ts';
+import { openTestDatabase } from '../support/database.ts';
 
 export const origin = 'http://op.example';
 
@@ -56,11 +56,10 @@ export function useClients(): Fixture {
   const closing: (() => Promise<void>)[] = [];
 
   beforeAll(async () => {
-    const database = await createTestDatabase();
-    const { db, close } = openDatabase(database.url);
+    const { db, close } = await openTestDatabase();
     const pool = createBcryptPool({ rounds: 4, threads: 1 });
     const outbound = createOutbound({ allow: [] });
-    closing.push(outbound.close, pool.close, close, database.drop);
+    closing.push(outbound.close, pool.close, close);
     const validate = await createValidate(outbound.fetch);
     Object.assign(fixture, { db, pool, bcrypt: pool, validate });
   });

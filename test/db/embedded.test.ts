@@ -7,6 +7,7 @@ import { type Embedded, EmbeddedError, lockServer, startEmbedded } from '../../s
 import { findPostmaster } from '../../src/db/embedded-postmaster.ts';
 import { singleConnection } from '../../src/db/single-connection.ts';
 import { newDataFolder, removeDataFolder } from '../support/data-folder.ts';
+import { queryDatabase } from '../support/database.ts';
 
 const isRoot = process.getuid?.() === 0;
 const folders: string[] = [];
@@ -16,7 +17,7 @@ let folder: string;
 beforeAll(async () => {
   folder = await newFolder();
   const embedded = await start(folder);
-  await query(embedded.url, 'create table notes (text text)');
+  await queryDatabase(embedded.url, 'create table notes (text text)');
   await embedded.stop();
   return async () => {
     for (const folder of folders) await removeDataFolder(folder);
@@ -32,12 +33,12 @@ describe('starting', () => {
 
   test('a later start finds what was written', async () => {
     const first = await start(folder);
-    await query(first.url, "insert into notes values ('kept')");
+    await queryDatabase(first.url, "insert into notes values ('kept')");
     await first.stop();
     const second = await start(folder);
     expect(second.adopted).toBe(false);
     expect(await notes(second.url)).toContain('kept');
-    expect(await query(second.url, 'show listen_addresses')).toEqual([{ listen_addresses: '127.0.0.1' }]);
+    expect(await queryDatabase(second.url, 'show listen_addresses')).toEqual([{ listen_addresses: '127.0.0.1' }]);
     await second.stop();
     expect(await processesIn(folder)).toEqual([]);
   });
@@ -88,7 +89,7 @@ describe('stopping', () => {
     const server = await startMember(folder);
     expect(server.adopted).toBe(true);
     await command.stop();
-    await query(server.url, "insert into notes values ('still there')");
+    await queryDatabase(server.url, "insert into notes values ('still there')");
     await server.stop();
     expect(await processesIn(folder)).toEqual([]);
   });
@@ -105,7 +106,7 @@ describe('stopping', () => {
 describe('after a crash', () => {
   test('kill -9 of the server: the next start adopts the database with all that was acknowledged', async () => {
     const killed = await startMember(folder);
-    await query(killed.url, "insert into notes values ('acknowledged')");
+    await queryDatabase(killed.url, "insert into notes values ('acknowledged')");
     await killed.kill();
     expect(await findPostmaster({ folder: join(folder, 'postgres') })).toBeDefined();
     const next = await start(folder);
@@ -119,7 +120,7 @@ describe('after a crash', () => {
     const log = silent();
     const embedded = await start(folder, log);
     const other = await startMember(folder);
-    await query(embedded.url, "insert into notes values ('acknowledged')");
+    await queryDatabase(embedded.url, "insert into notes values ('acknowledged')");
     for (let round = 1; round <= 2; round++) {
       await killDatabase(folder);
       await vi.waitFor(async () => expect(await notes(embedded.url)).toContain('acknowledged'), patience);
@@ -160,9 +161,9 @@ describe('the lock of the server', () => {
     await killDatabase(folder);
     const holders = `select from pg_locks join pg_stat_activity using (pid)
       where application_name = 'latchkey-server-lock' and locktype = 'advisory' and granted`;
-    await vi.waitFor(async () => expect(await query(url, holders)).toHaveLength(1), patience);
+    await vi.waitFor(async () => expect(await queryDatabase(url, holders)).toHaveLength(1), patience);
     await lock?.release();
-    await vi.waitFor(async () => expect(await query(url, holders)).toHaveLength(0), patience);
+    await vi.waitFor(async () => expect(await queryDatabase(url, holders)).toHaveLength(0), patience);
   });
 });
 
@@ -176,7 +177,7 @@ describe.runIf(process.platform === 'linux')('in a folder that only its owner ca
   ])('as %s', async ([, wrapper]) => {
     const folder = await newFolder();
     const member = await startMember(folder, wrapper);
-    expect(await query(member.url, 'select 1 as one')).toEqual([{ one: 1 }]);
+    expect(await queryDatabase(member.url, 'select 1 as one')).toEqual([{ one: 1 }]);
     await member.stop();
     const again = await startMember(folder, wrapper);
     expect(again.adopted).toBe(false);
@@ -192,7 +193,7 @@ describe.runIf(process.platform === 'linux')('in a folder that only its owner ca
     for (const path of ['', ...(await readdir(folder, { recursive: true }))])
       await chown(join(folder, path), 65534, 65534);
     const embedded = await start(folder);
-    await query(embedded.url, "insert into notes values ('by root')");
+    await queryDatabase(embedded.url, "insert into notes values ('by root')");
     await embedded.stop();
     expect((await stat(join(folder, 'postgres', 'PG_VERSION'))).uid).toBe(65534);
     expect(await processesIn(folder)).toEqual([]);
@@ -252,18 +253,8 @@ async function startMember(folder: string, wrapper: string[] = []): Promise<Memb
   return { ...said, stop: () => end(() => child.stdin.write('stop\n')), kill };
 }
 
-async function query(url: string, statement: string): Promise<Record<string, unknown>[]> {
-  const client = singleConnection(url, 'latchkey-test');
-  try {
-    await client.connect();
-    return (await client.query(statement)).rows;
-  } finally {
-    await client.end();
-  }
-}
-
 async function notes(url: string): Promise<unknown[]> {
-  return (await query(url, 'select text from notes')).map(({ text }) => text);
+  return (await queryDatabase(url, 'select text from notes')).map(({ text }) => text);
 }
 
 async function killDatabase(folder: string): Promise<void> {

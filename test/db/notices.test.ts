@@ -99,15 +99,19 @@ describe('a change', () => {
 
   test.each(noticedTables)('of %s is told everywhere, and no other row suspected', async (table) => {
     const { heard } = await listen();
+    /** Notices come in order: what was to come has come when this one has. */
+    const theEnd = async () => {
+      await elsewhere.db.execute(sql`notify latchkey, 'signing_keys the end'`);
+      await expect.poll(() => heard.at(-1), soon).toBe('signing_keys the end');
+    };
     await elsewhere.db.execute(sql`truncate oidc_clients, apis, signing_keys cascade`);
     if (table !== 'oidc_clients' && table !== 'apis') await elsewhere.db.execute(client);
     if (table !== 'apis') await elsewhere.db.execute(api);
+    await theEnd();
     for (const [at, statement] of changes[table].statements.entries()) {
       heard.length = 0;
       await elsewhere.db.execute(statement);
-      // Notices come in order: what was to come has come when this one has.
-      await elsewhere.db.execute(sql`notify latchkey, 'signing_keys the end'`);
-      await expect.poll(() => heard.at(-1), soon).toBe('signing_keys the end');
+      await theEnd();
       const told = heard.filter((one) => one.split(' ')[0] === table && one !== 'signing_keys the end');
       expect([...new Set(told)].join(), `statement ${at}`).toBe(changes[table].told[at]);
     }

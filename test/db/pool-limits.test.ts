@@ -1,12 +1,11 @@
 /** What the pool does when the database is slower than those who ask. */
-import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
 import { connect, createServer, type Socket } from 'node:net';
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { isUnavailable, openDatabase } from '../../src/db/database.ts';
 import { startAppForTest } from '../support/app.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { listen } from '../support/listen.ts';
 
 let testDatabase: TestDatabase;
 
@@ -101,14 +100,13 @@ async function startStrictPooler(databaseUrl: string): Promise<{ url: string; re
       near.pipe(far).pipe(near);
     });
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
+  const ownPort = await listen(server);
   onTestFinished(() => {
     server.close();
     for (const socket of sockets) socket.destroy();
   });
   const url = new URL(databaseUrl);
-  url.host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  url.host = `127.0.0.1:${ownPort}`;
   return { url: url.href, refused: () => refused };
 }
 

@@ -11,8 +11,8 @@ import type { Finding } from '../../src/doctor/finding.ts';
 import { createEncryption } from '../../src/keys/encryption.ts';
 import { startApp, startAppForTest, type TestApp } from '../support/app.ts';
 import { runCommandLine } from '../support/command-line.ts';
+import { freePort } from '../support/listen.ts';
 import { bodyOf, startMailServer } from '../support/mail-server.ts';
-import { freePort } from '../support/server.ts';
 import { startProxy, type TestProxy } from '../support/tls-proxy.ts';
 import { createCertificate, type Holder, privateKeyPem } from '../support/x509.ts';
 

@@ -52,7 +52,9 @@ async function expectReady(): Promise<void> {
   await vi.waitFor(async () => expect(await readiness()).toBe(200), { timeout: 20_000, interval: 100 });
 }
 
-test('kill -9 of PostgreSQL: it is started again by itself, and nothing acknowledged is lost', async () => {
+test('kill -9 of PostgreSQL: it is started again by itself, and nothing acknowledged is lost', {
+  timeout: 120_000,
+}, async () => {
   const load = await startLoad(server);
   await load.served(12);
   const killed = (await postmaster())?.pid ?? 0;
@@ -64,22 +66,26 @@ test('kill -9 of PostgreSQL: it is started again by itself, and nothing acknowle
   expect((await postmaster())?.pid).not.toBe(killed);
 });
 
-test.skipIf(!disk)('a full disk: "not now", even when PostgreSQL gives up; with space again, all goes on', async () => {
-  const load: Load = await startLoad(server);
-  await load.served(12);
-  const giveBack = await fillDisk(join(folder, 'everything'));
-  // A table or an index cannot grow: that statement fails, others go on.
-  await load.refused(4);
-  // What it must write down before all else has no room either: it ends itself, and cannot start.
-  await expect(useSpace()).rejects.toThrow();
-  await server.printed('No space left on device): mend that');
-  await load.refused(4);
-  await giveBack();
-  await load.served(12);
-  await load.stopAndCheck();
-  await expectReady();
-  expect(server.stdout()).toContain('could not extend file');
-});
+test.skipIf(!disk)(
+  'a full disk: "not now", even when PostgreSQL gives up; with space again, all goes on',
+  { timeout: 120_000 },
+  async () => {
+    const load: Load = await startLoad(server);
+    await load.served(12);
+    const giveBack = await fillDisk(join(folder, 'everything'));
+    // A table or an index cannot grow: that statement fails, others go on.
+    await load.refused(4);
+    // What it must write down before all else has no room either: it ends itself, and cannot start.
+    await expect(useSpace()).rejects.toThrow();
+    await server.printed('No space left on device): mend that');
+    await load.refused(4);
+    await giveBack();
+    await load.served(12);
+    await load.stopAndCheck();
+    await expectReady();
+    expect(server.stdout()).toContain('could not extend file');
+  },
+);
 
 test('the server has lived through all of this without a word on stderr', () => {
   expect(server.isAlive()).toBe(true);

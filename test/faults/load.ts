@@ -180,7 +180,7 @@ export async function startLoad(provider: Provider, { people = 3 }: { people?: n
   const until = async (reached: () => boolean) => {
     const isOver = () => ledger.unexpected.length > 0 || reached();
     await vi.waitUntil(isOver, patience);
-    expect(ledger.unexpected).toEqual([]);
+    expect(ledger.unexpected.join('\n')).toBe('');
   };
   return {
     async served(more) {

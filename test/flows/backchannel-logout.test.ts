@@ -19,6 +19,7 @@ import {
   type Tokens,
 } from '../security/protocol.ts';
 import { startApp, startAppForTest, type TestApp } from '../support/app.ts';
+import { freePort } from '../support/listen.ts';
 import {
   accepts,
   hangs,
@@ -29,7 +30,6 @@ import {
 } from '../support/logout-receiver.ts';
 import { createPerson } from '../support/person.ts';
 import { password, type Registration, registerAccount, registerClient, signIn } from '../support/relying-party.ts';
-import { freePort } from '../support/server.ts';
 
 const event = 'http://schemas.openid.net/event/backchannel-logout';
 

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { sql } from 'drizzle-orm';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import {
   accessTokenType,
   createExchangeApis,
@@ -211,7 +211,10 @@ describe('the operator’s commands', () => {
     expect((await exchange(app, service, token, { resource: stock })).status).toBe(200);
 
     expect((await latchkey('forbid', ...named)).code).toBe(0);
-    expect((await exchange(app, service, token, { resource: stock })).body.error).toBe('unauthorized_client');
+    // What a server keeps in memory it is told of a moment later.
+    await vi.waitFor(async () =>
+      expect((await exchange(app, service, token, { resource: stock })).body.error).toBe('unauthorized_client'),
+    );
     const { code, stderr } = await latchkey('forbid', ...named);
     expect([code, stderr]).toEqual([1, expect.stringContaining('no such permission')]);
     const { rows } = await app.database.db.execute(sql`

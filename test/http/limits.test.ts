@@ -1,10 +1,11 @@
 /** Whoever sends slowly or says nothing is sent away, and costs nobody else anything. */
 import { once } from 'node:events';
 import { createServer } from 'node:http';
-import { type AddressInfo, connect, type Socket } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
 import { httpLimits, limitConnections } from '../../src/ops/http-limits.ts';
 import { startAppForTest } from '../support/app.ts';
+import { listen } from '../support/listen.ts';
 
 const soon = { headersTimeout: 300, requestTimeout: 600, keepAliveTimeout: 300, connectionsCheckingInterval: 30 };
 
@@ -12,10 +13,8 @@ const soon = { headersTimeout: 300, requestTimeout: 600, keepAliveTimeout: 300, 
 async function startLimited(times: Partial<typeof httpLimits> = {}) {
   const app = await startAppForTest();
   const server = limitConnections(createServer({ ...httpLimits, ...times }, app.app.handler));
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
+  const port = await listen(server);
   onTestFinished(() => void server.close().closeAllConnections());
-  const { port } = server.address() as AddressInfo;
   return {
     server,
     app,

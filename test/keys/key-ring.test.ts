@@ -2,7 +2,7 @@
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { asc, eq, sql } from 'drizzle-orm';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
-import { type OpenDatabase, openDatabase } from '../../src/db/database.ts';
+import { openDatabase } from '../../src/db/database.ts';
 import { apis, auditEvents, signingKeys } from '../../src/db/schema.ts';
 import { createEncryption } from '../../src/keys/encryption.ts';
 import {
@@ -16,22 +16,16 @@ import { type KeyPair, readPem } from '../../src/keys/key-pairs.ts';
 import { fillRing, importKey, type RingKey, revokeKey, rotateKeys, tendRing } from '../../src/keys/key-ring.ts';
 import { signingKeyIds } from '../../src/keys/signing-keys.ts';
 import { clearAuditLog } from '../support/audit.ts';
-import { createTestDatabase } from '../support/database.ts';
+import { type OpenTestDatabase, openTestDatabase } from '../support/database.ts';
 
 const encryption = createEncryption([randomBytes(32)]);
 const es256 = ['ES256'] as const;
-let database: OpenDatabase;
-let drop: () => Promise<void>;
+let database: OpenTestDatabase;
 
 beforeAll(async () => {
-  const created = await createTestDatabase();
-  database = openDatabase(created.url);
-  drop = created.drop;
+  database = await openTestDatabase();
 });
-afterAll(async () => {
-  await database.close();
-  await drop();
-});
+afterAll(() => database.close());
 beforeEach(async () => {
   vi.useFakeTimers({ toFake: ['Date'], now: new Date('2027-03-01T12:00:00Z') });
   for (const table of [signingKeys, apis]) await database.db.delete(table);
@@ -135,7 +129,7 @@ describe('rotating (SECURITY 58)', () => {
   });
 
   test('eight at once, over two pools: one rotates, seven hear that it is too early', async () => {
-    const other = openDatabase(database.pool.options.connectionString as string);
+    const other = openDatabase(database.url);
     pass(publishedBeforeUseSeconds);
     const pools = [database, other, database, other, database, other, database, other];
     const outcomes = await Promise.all(pools.map(({ db }) => rotateKeys(db, encryption, es256)));

@@ -1,24 +1,17 @@
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { calculateJwkThumbprint } from 'jose';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type OpenDatabase, openDatabase } from '../../src/db/database.ts';
 import { signingKeys } from '../../src/db/schema.ts';
 import { createEncryption, DecryptionError } from '../../src/keys/encryption.ts';
 import { loadSigningKeys, signingKeyIds } from '../../src/keys/signing-keys.ts';
-import { createTestDatabase } from '../support/database.ts';
+import { type OpenTestDatabase, openTestDatabase } from '../support/database.ts';
 
-let database: OpenDatabase;
-let drop: () => Promise<void>;
+let database: OpenTestDatabase;
 
 beforeAll(async () => {
-  const created = await createTestDatabase();
-  database = openDatabase(created.url);
-  drop = created.drop;
+  database = await openTestDatabase();
 });
-afterAll(async () => {
-  await database.close();
-  await drop();
-});
+afterAll(() => database.close());
 
 const encryption = createEncryption([randomBytes(32)]);
 

@@ -3,7 +3,6 @@ import { randomBytes } from 'node:crypto';
 import { eq } from 'drizzle-orm';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
-import { type OpenDatabase, openDatabase } from '../../src/db/database.ts';
 import { auditEvents, mails } from '../../src/db/schema.ts';
 import { createEncryption } from '../../src/keys/encryption.ts';
 import { type Background, createBackground } from '../../src/lib/background.ts';
@@ -23,30 +22,24 @@ import {
   retryAfterSeconds,
 } from '../../src/mail/queue.ts';
 import { MailFailure, type SendMail } from '../../src/mail/smtp.ts';
-import { createTestDatabase } from '../support/database.ts';
+import { type OpenTestDatabase, openTestDatabase } from '../support/database.ts';
 
 const encryption = createEncryption([randomBytes(32)]);
 const letters = createLetters({ brand: 'Northgate', origin: 'https://id.example' });
 const hours = 3600 * 1000;
 
-let database: OpenDatabase;
-let drop: () => Promise<void>;
+let database: OpenTestDatabase;
 const instances: { background: Background; stop: () => void }[] = [];
 
 beforeAll(async () => {
-  const created = await createTestDatabase();
-  database = openDatabase(created.url);
-  drop = created.drop;
+  database = await openTestDatabase();
 });
 afterEach(async () => {
   for (const { stop } of instances) stop();
   await Promise.all(instances.splice(0).map(({ background }) => background.close()));
   await database.db.delete(mails);
 });
-afterAll(async () => {
-  await database.close();
-  await drop();
-});
+afterAll(() => database.close());
 
 const mailTo = (to: string): Mail => ({
   template: 'verify-email',

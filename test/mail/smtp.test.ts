@@ -1,6 +1,5 @@
 /** Mail as a mail server gets it: a server that is slow, down or says no loses nothing and delays nobody. */
 import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { eq } from 'drizzle-orm';
 import { expect, onTestFinished, test, vi } from 'vitest';
@@ -8,6 +7,7 @@ import { auditEvents, mails } from '../../src/db/schema.ts';
 import { createSmtp, type MailFailure } from '../../src/mail/smtp.ts';
 import { mailSettings } from '../../src/mail/start.ts';
 import { startApp, startAppForTest, type TestApp } from '../support/app.ts';
+import { listen } from '../support/listen.ts';
 import { bodyOf, headerOf, type MailServerOptions, refuseWith, startMailServer } from '../support/mail-server.ts';
 import { registerAccount } from '../support/relying-party.ts';
 
@@ -68,9 +68,8 @@ test('a mail server that is down loses nothing: mails go out once it is back', a
 });
 
 test('a mail server that hangs delays no answer, and no end of the process', async () => {
-  const silent = createServer(() => {}).listen(0, '127.0.0.1');
-  await once(silent, 'listening');
-  const url = `smtp://127.0.0.1:${(silent.address() as AddressInfo).port}`;
+  const silent = createServer(() => {});
+  const url = `smtp://127.0.0.1:${await listen(silent)}`;
   const app = await startApp({ env: { SMTP_URL: url, MAIL_FROM: 'id@fernwood.example' } });
   const connected = once(silent, 'connection');
   await registerAccount(app);

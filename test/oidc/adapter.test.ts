@@ -3,13 +3,13 @@ import { randomBytes } from 'node:crypto';
 import { sql } from 'drizzle-orm';
 import type { AdapterPayload } from 'oidc-provider';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
-import { type OpenDatabase, openDatabase } from '../../src/db/database.ts';
+import { openDatabase } from '../../src/db/database.ts';
 import { createEncryption } from '../../src/keys/encryption.ts';
 import { sha256 } from '../../src/lib/hash.ts';
 import { randomToken } from '../../src/lib/random.ts';
 import { createAdapter } from '../../src/oidc/adapter.ts';
 import { ageUses } from '../security/protocol.ts';
-import { createTestDatabase } from '../support/database.ts';
+import { type OpenTestDatabase, openTestDatabase } from '../support/database.ts';
 
 const tokenModels = [
   'AccessToken',
@@ -25,8 +25,7 @@ const tokenModels = [
 ];
 const consumable = tokenModels.filter((model) => /Code|RefreshToken|Pushed|Backchannel/.test(model));
 
-let database: OpenDatabase;
-let drop: () => Promise<void>;
+let database: OpenTestDatabase;
 const encryption = createEncryption([randomBytes(32)]);
 const stores = new Map<string, Record<string, unknown>>();
 
@@ -49,14 +48,9 @@ function payload(extra: Record<string, unknown> = {}): AdapterPayload {
 }
 
 beforeAll(async () => {
-  const created = await createTestDatabase();
-  database = openDatabase(created.url);
-  drop = created.drop;
+  database = await openTestDatabase();
 });
-afterAll(async () => {
-  await database.close();
-  await drop();
-});
+afterAll(() => database.close());
 afterEach(() => {
   vi.useRealTimers();
 });

@@ -2,21 +2,17 @@
 import { sql } from 'drizzle-orm';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
-import { type OpenDatabase, openDatabase } from '../../src/db/database.ts';
 import { type Background, createBackground } from '../../src/lib/background.ts';
 import { logoutDelivery } from '../../src/oidc/backchannel-logout.ts';
 import { claimDueLogouts, maxAttempts } from '../../src/oidc/logout-queue.ts';
 import { clearAuditLog } from '../support/audit.ts';
-import { createTestDatabase } from '../support/database.ts';
+import { type OpenTestDatabase, openTestDatabase } from '../support/database.ts';
 
-let database: OpenDatabase;
-let drop: () => Promise<void>;
+let database: OpenTestDatabase;
 let instances: Background[];
 
 beforeAll(async () => {
-  const created = await createTestDatabase();
-  database = openDatabase(created.url);
-  drop = created.drop;
+  database = await openTestDatabase();
   for (const client of ['one', 'two', 'three']) {
     await database.db.execute(sql`
       insert into oidc_clients (client_id, metadata, registered_by)
@@ -31,10 +27,7 @@ afterEach(async () => {
   await database.db.execute(sql`delete from backchannel_logouts`);
   await clearAuditLog(database.db);
 });
-afterAll(async () => {
-  await database.close();
-  await drop();
-});
+afterAll(() => database.close());
 
 async function queued(clientId: string, count: number): Promise<void> {
   await database.db.execute(sql`

@@ -4,24 +4,18 @@ import { getTableName, is, sql } from 'drizzle-orm';
 import { PgTable } from 'drizzle-orm/pg-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { hotTables } from '../../bench/storage.ts';
-import { type OpenDatabase, openDatabase } from '../../src/db/database.ts';
 import { lockExpired } from '../../src/db/expired.ts';
 import * as schema from '../../src/db/schema.ts';
 import { lasting, type Retention, retentions, tableNameOf } from '../../src/ops/retention.ts';
 import { countSweepable, sweep, sweepLag } from '../../src/ops/sweep.ts';
-import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { type OpenTestDatabase, openTestDatabase } from '../support/database.ts';
 
-let server: TestDatabase;
-let database: OpenDatabase;
+let database: OpenTestDatabase;
 
 beforeAll(async () => {
-  server = await createTestDatabase();
-  database = openDatabase(server.url);
+  database = await openTestDatabase();
 });
-afterAll(async () => {
-  await database.close();
-  await server.drop();
-});
+afterAll(() => database.close());
 
 const now = new Date('2027-03-04T05:06:07Z');
 const secondsAgo = (seconds: number) => new Date(now.getTime() - seconds * 1000);

@@ -1,24 +1,18 @@
 import { randomBytes } from 'node:crypto';
 import { eq } from 'drizzle-orm';
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
-import { type OpenDatabase, openDatabase } from '../../src/db/database.ts';
 import { oidcClients, playgroundRuns } from '../../src/db/schema.ts';
 import { createEncryption } from '../../src/keys/encryption.ts';
 import { ensurePlaygroundClient, removePlaygroundClient } from '../../src/playground/client.ts';
 import { changeRun, createRun, deleteRun, findRun, type Run } from '../../src/playground/run.ts';
-import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { type OpenTestDatabase, openTestDatabase } from '../support/database.ts';
 
-let created: TestDatabase;
-let database: OpenDatabase;
+let database: OpenTestDatabase;
 
 beforeAll(async () => {
-  created = await createTestDatabase();
-  database = openDatabase(created.url);
+  database = await openTestDatabase();
 });
-afterAll(async () => {
-  await database.close();
-  await created.drop();
-});
+afterAll(() => database.close());
 afterEach(() => {
   vi.useRealTimers();
 });

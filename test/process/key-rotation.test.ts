@@ -3,27 +3,25 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { sql } from 'drizzle-orm';
 import { createRemoteJWKSet, jwtVerify } from 'jose';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type OpenDatabase, openDatabase } from '../../src/db/database.ts';
 import { createEncryption } from '../../src/keys/encryption.ts';
 import { keyAlgorithms } from '../../src/keys/key-pairs.ts';
 import { ringKeys, rotateKeys } from '../../src/keys/key-ring.ts';
-import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { type OpenTestDatabase, openTestDatabase } from '../support/database.ts';
+import { freePort } from '../support/listen.ts';
 import { discover, registerAccount, registerClient, signInThrough } from '../support/relying-party.ts';
-import { freePort, type ServerProcess, sharedSecrets, startServer } from '../support/server.ts';
+import { type ServerProcess, sharedSecrets, startServer } from '../support/server.ts';
 
-let testDatabase: TestDatabase;
-let database: OpenDatabase;
+let database: OpenTestDatabase;
 let servers: ServerProcess[];
 const start = (port: number) =>
   startServer({
     port,
-    env: { ...sharedSecrets, DATABASE_URL: testDatabase.url, OIDC_ISSUER: issuer, REFRESH_TOKEN_LEEWAY: '0' },
+    env: { ...sharedSecrets, DATABASE_URL: database.url, OIDC_ISSUER: issuer, REFRESH_TOKEN_LEEWAY: '0' },
   });
 let issuer: string;
 
 beforeAll(async () => {
-  testDatabase = await createTestDatabase();
-  database = openDatabase(testDatabase.url);
+  database = await openTestDatabase();
   const ports = [await freePort(), await freePort()];
   issuer = `http://127.0.0.1:${ports[0]}`;
   servers = await Promise.all(ports.map(start));
@@ -31,7 +29,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await Promise.all(servers.map((server) => server.stop()));
   await database.close();
-  await testDatabase.drop();
 });
 
 const encryption = createEncryption([Buffer.from(sharedSecrets.OIDC_ENCRYPTION_KEY, 'base64')]);

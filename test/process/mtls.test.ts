@@ -7,7 +7,8 @@ import { Agent, fetch, type RequestInit } from 'undici';
 import { expect, onTestFinished, test } from 'vitest';
 import { tlsCertificate, tlsKey } from '../support/certificate.ts';
 import { createTestDatabase } from '../support/database.ts';
-import { freePort, sharedSecrets, startServer } from '../support/server.ts';
+import { freePort } from '../support/listen.ts';
+import { sharedSecrets, startServer } from '../support/server.ts';
 import { createCertificate, type Holder, privateKeyPem } from '../support/x509.ts';
 
 test('a client signs in with its certificate at the second port, and its token works with it alone', async () => {

@@ -1,6 +1,7 @@
 /**
- * The connection to the database breaks at the first statement of a request, at the second, and so on to the last:
- * whichever it is the answer says "not now", and afterwards the same request is served.
+ * The connection to the database breaks at the first statement of a request, at the second, and so on to the last, for
+ * that statement or for all that follow: whichever it is the answer says "not now", and afterwards the same request is
+ * served.
  */
 import pg from 'pg';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
@@ -24,8 +25,9 @@ let account: Awaited<ReturnType<typeof registerAccount>>;
 let person: Person;
 let tokens: Awaited<ReturnType<typeof signInThrough>>['tokens'];
 
-/** Statements until the connection breaks. */
+/** Statements until the connection breaks, and whether it stays so. */
 let fuse = 0;
+let lasting = false;
 
 beforeAll(async () => {
   app = await startApp({ expectErrors: true, idle: true });
@@ -39,7 +41,7 @@ beforeAll(async () => {
   vi.spyOn(pg.Client.prototype, 'query').mockImplementation(function (this: Breakable, ...args: unknown[]) {
     const counts = isOfThisApp(this) && !isBackgroundWork(args[0]);
     if (counts) fuse -= 1;
-    if (counts && fuse === 0) this.connection.stream.destroy();
+    if (counts && (fuse === 0 || (lasting && fuse < 0))) this.connection.stream.destroy();
     return Reflect.apply(query, this, args);
   } as never);
 });
@@ -118,14 +120,22 @@ const requests: Record<string, () => Promise<() => Promise<Response>>> = {
   'GET /oidc/session/end': async () => () => person.request('/oidc/session/end'),
 };
 
-test.for(Object.entries(requests))('%s', async ([, prepare]) => {
+const outages = Object.entries(requests).flatMap(([name, prepare]) => [
+  { name, prepare, lasts: false, how: 'for a moment' },
+  { name, prepare, lasts: true, how: 'for long' },
+]);
+
+test.for(outages)('$name, $how', async ({ prepare, lasts }) => {
+  // So many requests from one address would meet a limit.
+  await app.database.pool.query('delete from throttles');
   const send = await prepare();
   let broken = 0;
   for (;;) {
-    fuse = broken + 1;
+    [fuse, lasting] = [broken + 1, lasts];
     const response = await send();
     const body = await response.text();
     await statementsDone();
+    lasting = false;
     if (fuse > 0) {
       fuse = 0;
       expect(response.status, body).toBeLessThan(400);

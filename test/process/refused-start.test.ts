@@ -1,8 +1,7 @@
 /** What an operator must mend is said in one line, and nothing runs afterwards. */
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { mkdir, writeFile } from 'node:fs/promises';
-import { type AddressInfo, createServer } from 'node:net';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openDatabase } from '../../src/db/database.ts';
@@ -11,7 +10,8 @@ import { createEncryption } from '../../src/keys/encryption.ts';
 import { loadSigningKeys } from '../../src/keys/signing-keys.ts';
 import { newDataFolder, removeDataFolder } from '../support/data-folder.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { freePort, launchServer, sharedSecrets } from '../support/server.ts';
+import { freePort, listen } from '../support/listen.ts';
+import { launchServer, sharedSecrets } from '../support/server.ts';
 
 let database: TestDatabase;
 let foreign: TestDatabase;
@@ -30,11 +30,9 @@ type Refusal = { env: Record<string, string>; port?: number; says: RegExp[] };
 
 const refusals: Record<string, () => Promise<Refusal> | Refusal> = {
   'a port that is taken': async () => {
-    const other = createServer().listen(0, '127.0.0.1').unref();
-    await once(other, 'listening');
     return {
       env: { DATABASE_URL: database.url },
-      port: (other.address() as AddressInfo).port,
+      port: await listen(createServer().unref()),
       says: [/^Cannot listen on 127\.0\.0\.1:\d+: something else is listening there\. Set PORT or HOST\.$/],
     };
   },

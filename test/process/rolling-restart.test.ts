@@ -1,39 +1,27 @@
 /** Two instances behind a load balancer that watches their readiness are restarted in turn, and nobody notices. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { type LoadBalancer, startLoadBalancer } from '../support/load-balancer.ts';
+import { type Instances, startInstances } from '../support/instances.ts';
 import { type Registration, registerClient } from '../support/relying-party.ts';
-import { freePort, type ServerProcess, sharedSecrets, startServer } from '../support/server.ts';
+import type { ServerProcess } from '../support/server.ts';
 
 let database: TestDatabase;
-let balancer: LoadBalancer;
-let servers: ServerProcess[];
-let start: (port: number) => Promise<ServerProcess>;
+let provider: Instances;
 let registration: Registration;
 
 beforeAll(async () => {
   database = await createTestDatabase();
-  const ports = [await freePort(), await freePort()];
-  balancer = await startLoadBalancer(ports, { probes: true });
-  const env = {
-    ...sharedSecrets,
-    DATABASE_URL: database.url,
-    OIDC_ISSUER: balancer.origin,
-    STOP_DELAY_SECONDS: '1',
-    // So that requests can come from many addresses, and no limit is met.
-    TRUST_PROXY: 'loopback',
-  };
-  start = (port) => startServer({ env, port });
-  servers = await Promise.all(ports.map(start));
-  await Promise.all(ports.map((port) => balancer.sends(port, true)));
-  registration = await registerClient(
-    { origin: balancer.origin, issuer: `${balancer.origin}/oidc` },
-    { grant_types: ['client_credentials'], response_types: [], redirect_uris: [] },
-  );
+  // So that requests can come from many addresses, and no limit is met.
+  const env = { STOP_DELAY_SECONDS: '1', TRUST_PROXY: 'loopback' };
+  provider = await startInstances(database, { probes: true, env });
+  registration = await registerClient(provider, {
+    grant_types: ['client_credentials'],
+    response_types: [],
+    redirect_uris: [],
+  });
 });
 afterAll(async () => {
-  await Promise.all(servers.map((server) => server.stop()));
-  await balancer.close();
+  await provider.stop();
   await database.drop();
 });
 
@@ -48,8 +36,8 @@ async function ask(number: number, stop: AbortSignal): Promise<{ asked: number; 
     const from = { 'x-forwarded-for': `10.${number}.${asked >> 8}.${asked & 255}` };
     const path = pages[asked % (pages.length + 1)];
     const request = path
-      ? fetch(balancer.origin + path, { headers: from })
-      : fetch(`${balancer.origin}/oidc/token`, {
+      ? fetch(provider.origin + path, { headers: from })
+      : fetch(`${provider.issuer}/token`, {
           method: 'POST',
           headers: { ...from, authorization: `Basic ${basic}` },
           body: new URLSearchParams({ grant_type: 'client_credentials' }),
@@ -65,6 +53,7 @@ async function ask(number: number, stop: AbortSignal): Promise<{ asked: number; 
 test('a rolling restart loses no request', async () => {
   const enough = new AbortController();
   const everybody = [1, 2].map((number) => ask(number, enough.signal));
+  const { servers, balancer, start } = provider;
   for (const [index, server] of servers.entries()) {
     expect(await server.stop()).toEqual({ code: 0, signal: null });
     await balancer.sends(server.port, false);
@@ -78,7 +67,7 @@ test('a rolling restart loses no request', async () => {
 }, 120_000);
 
 test('a server that is asked to stop says so at once, still serves, and lets go of each connection with its answer', async () => {
-  const [server] = servers as [ServerProcess];
+  const [server] = provider.servers as [ServerProcess];
   const answers = server.ended.then(() => []);
   server.signal('SIGTERM');
   await server.printed('asked to stop');

@@ -2,16 +2,17 @@
 import { once } from 'node:events';
 import { readdir } from 'node:fs/promises';
 import { Agent, request as httpRequest, type IncomingMessage } from 'node:http';
-import { type AddressInfo, createServer } from 'node:net';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { createLocalJWKSet, type JSONWebKeySet, jwtVerify } from 'jose';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { findPostmaster } from '../../src/db/embedded-postmaster.ts';
 import { newDataFolder, removeDataFolder } from '../support/data-folder.ts';
+import { freePort, listen } from '../support/listen.ts';
 import { readText } from '../support/person.ts';
 import { discover, registerAccount, registerClient, signInThrough } from '../support/relying-party.ts';
-import { freePort, launchServer, type ServerProcess, startServer } from '../support/server.ts';
+import { launchServer, type ServerProcess, startServer } from '../support/server.ts';
 
 let folder: string;
 
@@ -149,9 +150,8 @@ describe('a database that does not answer', () => {
   });
 
   test('or that hangs does not hold up a stop', async () => {
-    const hanging = createServer().listen(0, '127.0.0.1');
-    await once(hanging, 'listening');
-    const { port } = hanging.address() as AddressInfo;
+    const hanging = createServer();
+    const port = await listen(hanging);
     const connected = once(hanging, 'connection');
     const server = await launchServer({
       env: { DATABASE_URL: `postgres://latchkey@127.0.0.1:${port}/latchkey`, DATA_DIR: folder },

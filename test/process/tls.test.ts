@@ -6,7 +6,8 @@ import { Agent, fetch } from 'undici';
 import { expect, onTestFinished, test } from 'vitest';
 import { tlsCertificate, tlsKey } from '../support/certificate.ts';
 import { createTestDatabase } from '../support/database.ts';
-import { freePort, sharedSecrets, startServer } from '../support/server.ts';
+import { freePort } from '../support/listen.ts';
+import { sharedSecrets, startServer } from '../support/server.ts';
 
 test('https with a certificate of one’s own: discovery, and a cookie that only https carries', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'latchkey-tls-'));

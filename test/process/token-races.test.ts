@@ -5,11 +5,10 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createApi } from '../../src/apis/apis.ts';
 import { allowApi } from '../../src/apis/client-access.ts';
 import { permitExchange } from '../../src/apis/token-exchange-permissions.ts';
-import { type OpenDatabase, openDatabase } from '../../src/db/database.ts';
 import { accessTokenType, tokenExchange } from '../apis/exchange.ts';
-import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { type OpenTestDatabase, openTestDatabase } from '../support/database.ts';
 import { createProofKey } from '../support/dpop.ts';
-import { type LoadBalancer, startLoadBalancer } from '../support/load-balancer.ts';
+import { type Instances, startInstances } from '../support/instances.ts';
 import { createPerson } from '../support/person.ts';
 import {
   allow,
@@ -20,36 +19,25 @@ import {
   registerClient,
   signIn,
 } from '../support/relying-party.ts';
-import { freePort, type ServerProcess, sharedSecrets, startServer } from '../support/server.ts';
 
 const api = 'https://api.example/';
 
-let testDatabase: TestDatabase;
-let database: OpenDatabase;
-let servers: ServerProcess[];
-let balancer: LoadBalancer;
-let provider: { origin: string; issuer: string };
+let database: OpenTestDatabase;
+let provider: Instances;
 let registration: Registration;
 let rp: RelyingParty;
 let account: Awaited<ReturnType<typeof registerAccount>>;
 
 beforeAll(async () => {
-  testDatabase = await createTestDatabase();
-  database = openDatabase(testDatabase.url);
-  const ports = [await freePort(), await freePort()];
-  balancer = await startLoadBalancer(ports);
-  const env = { ...sharedSecrets, DATABASE_URL: testDatabase.url, OIDC_ISSUER: balancer.origin };
-  servers = await Promise.all(ports.map((port) => startServer({ env, port })));
-  provider = { origin: balancer.origin, issuer: `${balancer.origin}/oidc` };
+  database = await openTestDatabase();
+  provider = await startInstances(database);
   registration = await registerClient(provider);
   rp = await discover(provider, registration);
   account = await registerAccount(provider);
 });
 afterAll(async () => {
-  await Promise.all(servers.map((server) => server.stop()));
-  await balancer.close();
+  await provider.stop();
   await database.close();
-  await testDatabase.drop();
 });
 
 type Answer = { status: number; body: Record<string, unknown> };

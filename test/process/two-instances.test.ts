@@ -1,9 +1,8 @@
 /** Two servers on one database are one provider. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { singleConnection } from '../../src/db/single-connection.ts';
-import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { createEmptyDatabase, queryDatabase, type TestDatabase } from '../support/database.ts';
 import { enterCode, pollOnce, registerDevice, startDevice } from '../support/device.ts';
-import { type LoadBalancer, startLoadBalancer } from '../support/load-balancer.ts';
+import { type Instances, startInstances } from '../support/instances.ts';
 import { createPerson, readText } from '../support/person.ts';
 import {
   allow,
@@ -15,50 +14,25 @@ import {
   signIn,
   signInThrough,
 } from '../support/relying-party.ts';
-import { freePort, type ServerProcess, sharedSecrets, startServer } from '../support/server.ts';
+import type { ServerProcess } from '../support/server.ts';
 
 let database: TestDatabase;
-let servers: ServerProcess[];
-let balancer: LoadBalancer;
-let provider: { origin: string; issuer: string };
+let provider: Instances;
 let registration: Registration;
 let rp: RelyingParty;
 let account: Awaited<ReturnType<typeof registerAccount>>;
 
 beforeAll(async () => {
-  database = await createTestDatabase();
-  await query('drop schema public cascade');
-  await query('drop schema drizzle cascade');
-  await query('create schema public');
-  const ports = [await freePort(), await freePort()];
-  balancer = await startLoadBalancer(ports);
-  const env = {
-    ...sharedSecrets,
-    DATABASE_URL: database.url,
-    OIDC_ISSUER: balancer.origin,
-    REFRESH_TOKEN_LEEWAY: '0',
-  };
-  servers = await Promise.all(ports.map((port) => startServer({ env, port })));
-  provider = { origin: balancer.origin, issuer: `${balancer.origin}/oidc` };
+  database = await createEmptyDatabase();
+  provider = await startInstances(database, { env: { REFRESH_TOKEN_LEEWAY: '0' } });
   registration = await registerClient(provider, { token_endpoint_auth_method: 'client_secret_post' });
   rp = await discover(provider, registration);
   account = await registerAccount(provider);
 });
 afterAll(async () => {
-  await Promise.all(servers.map((server) => server.stop()));
-  await balancer.close();
+  await provider.stop();
   await database.drop();
 });
-
-async function query(statement: string): Promise<Record<string, unknown>[]> {
-  const client = singleConnection(database.url, 'latchkey-test');
-  await client.connect();
-  try {
-    return (await client.query(statement)).rows;
-  } finally {
-    await client.end();
-  }
-}
 
 async function eightTokenRequests(parameters: Record<string, string>) {
   const { client_id, client_secret = '' } = registration;
@@ -75,18 +49,21 @@ async function eightTokenRequests(parameters: Record<string, string>) {
 }
 
 test('started at once on an empty database they take turns: one migrates, keys are made once', async () => {
-  const migrations = servers.map((server) => /"applied":(\d+)/.exec(server.stdout())?.[1]).filter(Boolean);
+  const migrations = provider.servers.map((server) => /"applied":(\d+)/.exec(server.stdout())?.[1]).filter(Boolean);
   expect(migrations, 'one of them said so').toHaveLength(1);
   const keySets = await Promise.all(
-    servers.map(async ({ port }) => (await fetch(`http://127.0.0.1:${port}/oidc/jwks`)).json()),
+    provider.servers.map(async ({ port }) => (await fetch(`http://127.0.0.1:${port}/oidc/jwks`)).json()),
   );
   expect(keySets[0]).toEqual(keySets[1]);
-  const rows = await query(`select alg from signing_keys where state = 'current' order by alg collate "C"`);
+  const rows = await queryDatabase(
+    database.url,
+    `select alg from signing_keys where state = 'current' order by alg collate "C"`,
+  );
   expect(rows).toEqual([{ alg: 'ES256' }, { alg: 'EdDSA' }, { alg: 'RS256' }]);
 });
 
 test('a flow whose every other step is another server’s ends in tokens', async () => {
-  const before = servers.map((server) => requestCount(server));
+  const before = provider.servers.map((server) => requestCount(server));
   const { person, tokens } = await signInThrough(provider, rp, account, {
     parameters: { scope: 'openid email offline_access', prompt: 'consent' },
   });
@@ -95,7 +72,7 @@ test('a flow whose every other step is another server’s ends in tokens', async
     expect(await rp.userinfo(tokens.access_token, account.sub)).toMatchObject({ email: account.email });
     expect(readText((await person.open('/account')).html), 'signed in at both').toContain(account.email);
   }
-  for (const [index, server] of servers.entries())
+  for (const [index, server] of provider.servers.entries())
     expect(requestCount(server)).toBeGreaterThan((before[index] ?? 0) + 3);
 });
 

@@ -2,6 +2,7 @@
 import { execFile } from 'node:child_process';
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { findPostmaster } from '../../src/db/embedded-postmaster.ts';
@@ -32,7 +33,7 @@ async function workersOf({ pid }: ServerProcess): Promise<number[]> {
   return rows.flatMap(([child = 0, parent]) => (parent === pid ? [child] : []));
 }
 
-/** New connections without a pause, until told to stop. Answers what failed. */
+/** One new connection after the other, until told to stop. Answers what failed. */
 async function ask(stop: AbortSignal): Promise<{ answered: number; failed: unknown[] }> {
   const failed: unknown[] = [];
   let answered = 0;
@@ -46,6 +47,8 @@ async function ask(stop: AbortSignal): Promise<{ answered: number; failed: unkno
     } catch (error) {
       failed.push(error);
     }
+    // A hanging worker is waited for for ten seconds; nobody has to be asked a thousand times meanwhile.
+    await delay(50);
   }
   return { answered, failed };
 }

@@ -1,6 +1,5 @@
 /** How clients prove who they are (SECURITY 42; RFC 6749 §2.3, RFC 7523 §3), and that no proof serves twice or elsewhere. */
 import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { startApp, type TestApp } from '../support/app.ts';
 import {
@@ -11,6 +10,7 @@ import {
   epoch,
   signWith,
 } from '../support/client-keys.ts';
+import { endServer, listen } from '../support/listen.ts';
 import { type Registration, registerClient } from '../support/relying-party.ts';
 import { advance, basic, type Parameters, post } from './protocol.ts';
 
@@ -21,6 +21,7 @@ let signer: Registration;
 let withSecret: Registration;
 /** Where a client publishes its keys. */
 let site: Server;
+let siteUrl: string;
 let published: { keys: unknown[]; status: number; cacheControl?: string };
 let asked = 0;
 
@@ -32,8 +33,8 @@ beforeAll(async () => {
       ...(published.cacheControl && { 'cache-control': published.cacheControl }),
     });
     res.end(JSON.stringify({ keys: published.keys }));
-  }).listen(0, '127.0.0.1');
-  await new Promise((resolve) => site.once('listening', resolve));
+  });
+  siteUrl = `http://127.0.0.1:${await listen(site)}`;
   app = await startApp({ env: { OUTBOUND_ALLOW: '127.0.0.1' } });
   twin = await startApp({ database: { url: app.databaseUrl }, env: { OIDC_ISSUER: app.origin } });
   keys = await createClientKeys();
@@ -43,7 +44,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await twin.close();
   await app.close();
-  await new Promise((resolve) => site.close(resolve));
+  await endServer(site);
 });
 afterEach(() => {
   vi.useRealTimers();
@@ -183,7 +184,7 @@ describe('keys at a jwks_uri', () => {
     published = { keys: list.map(({ jwk }) => jwk), status: 200 };
     return registerService({
       token_endpoint_auth_method: 'private_key_jwt',
-      jwks_uri: `http://127.0.0.1:${(site.address() as AddressInfo).port}/jwks`,
+      jwks_uri: `${siteUrl}/jwks`,
     });
   }
   const askAs = async (client: Registration, by: ClientKeys) =>

@@ -1,10 +1,9 @@
 /** Clients as strangers register them: what they may bring, and what of it reaches a person's browser. */
-import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { createInitialAccessToken } from '../../src/clients/initial-access-tokens.ts';
 import { startApp, startAppForTest, type TestApp } from '../support/app.ts';
+import { listen } from '../support/listen.ts';
 import { createPerson } from '../support/person.ts';
 import { discover, type Registration, registerClient } from '../support/relying-party.ts';
 
@@ -21,6 +20,7 @@ function register(app: { origin: string }, metadata: object, token?: string): Pr
 describe('a logo (SECURITY 40)', () => {
   let app: TestApp;
   let pictures: Server;
+  let port: number;
   let asked: string[];
 
   beforeAll(async () => {
@@ -29,15 +29,14 @@ describe('a logo (SECURITY 40)', () => {
       res.setHeader('content-type', 'image/svg+xml');
       res.end('<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>');
     });
-    pictures.listen(0, '127.0.0.1');
-    await once(pictures, 'listening');
+    port = await listen(pictures);
     asked = [];
   });
   afterAll(() => {
     pictures.close();
   });
 
-  const address = () => `http://127.0.0.1:${(pictures.address() as AddressInfo).port}/logo.svg`;
+  const address = () => `http://127.0.0.1:${port}/logo.svg`;
   async function images(registration: Registration): Promise<string[]> {
     const page = await createPerson(app.origin).open((await (await discover(app, registration)).start()).url);
     return [...page.html.matchAll(/<img[^>]*src="([^"]*)"/g)].map(([, source = '']) => source);

@@ -1,8 +1,8 @@
 /** Cookies: as closed as the origin allows, and worth nothing once touched (SECURITY 32). */
 import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { startApp, type TestApp } from '../support/app.ts';
+import { listen } from '../support/listen.ts';
 import { createPerson, type Person } from '../support/person.ts';
 import { allow, discover, registerAccount, registerClient, signIn } from '../support/relying-party.ts';
 
@@ -110,9 +110,8 @@ describe('behind https', () => {
 
   beforeAll(async () => {
     app = await startApp({ env: { OIDC_ISSUER: 'https://id.example.test' } });
-    listener = createServer(app.app.handler).listen(0, '127.0.0.1');
-    await new Promise((resolve) => listener.once('listening', resolve));
-    const address = `http://127.0.0.1:${(listener.address() as AddressInfo).port}`;
+    listener = createServer(app.app.handler);
+    const address = `http://127.0.0.1:${await listen(listener)}`;
     const { fetch } = globalThis;
     // What a proxy that ends TLS does: the public origin leads to the plain listener.
     vi.stubGlobal('fetch', (input: string | URL, init: RequestInit = {}) => {

@@ -1,10 +1,10 @@
 /** A JWT is believed for its signature by a key known beforehand, never for what its own header says (SECURITY 44). */
 import { createHmac, randomUUID } from 'node:crypto';
 import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { type CryptoKey, exportJWK, exportSPKI, generateKeyPair, importJWK, type JWK, SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startApp, type TestApp } from '../support/app.ts';
+import { endServer, listen } from '../support/listen.ts';
 import { type Registration, registerClient } from '../support/relying-party.ts';
 import {
   authorizationUrl,
@@ -37,9 +37,8 @@ beforeAll(async () => {
   lure = createServer((_req, res) => {
     lured += 1;
     res.setHeader('content-type', 'application/json').end(JSON.stringify({ keys: [attacker.jwk] }));
-  }).listen(0, '127.0.0.1');
-  await new Promise((resolve) => lure.once('listening', resolve));
-  lureUrl = `http://127.0.0.1:${(lure.address() as AddressInfo).port}/jwks`;
+  });
+  lureUrl = `http://127.0.0.1:${await listen(lure)}/jwks`;
   client = await registerClient(app, {
     redirect_uris: undefined,
     grant_types: ['client_credentials'],
@@ -49,7 +48,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await app.close();
-  await new Promise((resolve) => lure.close(resolve));
+  await endServer(lure);
 });
 
 async function makeKeys(alg: string, kid: string): Promise<Keys> {

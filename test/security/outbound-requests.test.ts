@@ -1,11 +1,10 @@
 /** Requests that a client makes this server send: to public addresses only, briefly, and little of the answer. */
 import { randomUUID } from 'node:crypto';
-import { once } from 'node:events';
-import { createServer, type RequestListener, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer, type RequestListener } from 'node:http';
 import { type CryptoKey, exportJWK, generateKeyPair, type JWK, SignJWT } from 'jose';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { startApp, startAppForTest, type TestApp } from '../support/app.ts';
+import { endServer, listen } from '../support/listen.ts';
 import { type Registration, registerClient } from '../support/relying-party.ts';
 import { authorizationUrl, post } from './protocol.ts';
 
@@ -22,7 +21,7 @@ beforeAll(async () => {
   const pair = await generateKeyPair('ES256', { extractable: true });
   privateKey = pair.privateKey;
   jwk = { ...(await exportJWK(pair.publicKey)), kid: 'key-of-the-client', alg: 'ES256', use: 'sig' };
-  inside = await listen((_req, res) => res.end(keys()));
+  inside = await listenInside((_req, res) => res.end(keys()));
 });
 afterEach(() => {
   expect(inside.connections).toBe(0);
@@ -34,17 +33,12 @@ afterAll(async () => {
 
 const keys = () => JSON.stringify({ keys: [jwk] });
 
-async function listen(handler: RequestListener): Promise<Inside> {
-  const server: Server = createServer(handler).listen(0, '127.0.0.1');
-  await once(server, 'listening');
+async function listenInside(handler: RequestListener): Promise<Inside> {
+  const server = createServer(handler);
   const state: Inside = {
-    port: (server.address() as AddressInfo).port,
+    port: await listen(server),
     connections: 0,
-    async close() {
-      server.closeAllConnections();
-      server.close();
-      await once(server, 'close');
-    },
+    close: () => endServer(server),
   };
   server.on('connection', () => {
     state.connections += 1;
@@ -157,7 +151,7 @@ describe('where the operator permits it', () => {
   let permitting: TestApp;
 
   beforeAll(async () => {
-    outside = await listen((req, res) => {
+    outside = await listenInside((req, res) => {
       switch (req.url) {
         case '/jwks':
           return void res.setHeader('content-type', 'application/json').end(keys());

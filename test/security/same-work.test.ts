@@ -3,14 +3,13 @@
  * sends, in their order, and the hashes it has computed. A clock on a busy machine would prove less.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { once } from 'node:events';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import pg from 'pg';
 import { Piscina } from 'piscina';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { closeServer } from '../../src/ops/stop.ts';
 import { startApp, type TestApp } from '../support/app.ts';
+import { listen } from '../support/listen.ts';
 import { registerAccount } from '../support/relying-party.ts';
 
 type Work = { statements: string[]; hashes: string[] };
@@ -39,9 +38,8 @@ afterEach(() => {
 async function workOf(app: TestApp, path: string, init: RequestInit): Promise<Work & { status: number }> {
   const work: Work = { statements: [], hashes: [] };
   const server = createServer((req, res) => lookedAt.run(work, () => app.app.handler(req, res)));
-  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const port = await listen(server);
   try {
-    const { port } = server.address() as AddressInfo;
     const response = await fetch(`http://127.0.0.1:${port}${path}`, { ...init, method: 'POST', redirect: 'manual' });
     await response.text();
     return { status: response.status, ...work };

@@ -19,6 +19,7 @@ import { startApp, type TestApp } from '../support/app.ts';
 import { type Registration, registerClient } from '../support/relying-party.ts';
 import {
   advance,
+  ageUses,
   issueCode,
   issueTokens,
   type Parameters,
@@ -269,7 +270,7 @@ describe('ends with what it came from (SECURITY 21):', () => {
       post(app, 'revocation', { token: refreshToken }, client),
     'a refresh token of the family is used again': async ({ refreshToken }) => {
       await refresh(app, client, refreshToken, { resource: invoices });
-      advance(11);
+      await ageUses(app, 11);
       expect((await refresh(app, client, refreshToken, { resource: invoices })).status).toBe(400);
     },
   };

@@ -1,8 +1,6 @@
 /** The whole application in this process, listening on loopback over a database of its own. */
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { pino } from 'pino';
 import { expect, onTestFinished, vi } from 'vitest';
 import { type App, createApp } from '../../src/app.ts';
@@ -10,6 +8,7 @@ import { readConfig } from '../../src/config.ts';
 import { type OpenDatabase, openDatabase } from '../../src/db/database.ts';
 import { closeServer } from '../../src/ops/stop.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
+import { listen } from './listen.ts';
 
 export type LogLine = Record<string, unknown> & { level: number; msg: string };
 
@@ -50,9 +49,7 @@ export async function startApp(options: StartOptions = {}): Promise<TestApp> {
   const own = options.database ? undefined : await createTestDatabase();
   const databaseUrl = (options.database ?? own)?.url ?? '';
   const server = createServer();
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const port = (server.address() as AddressInfo).port;
+  const port = await listen(server);
   const env = {
     DATABASE_URL: databaseUrl,
     OIDC_ISSUER: `http://${options.named ? 'localhost' : '127.0.0.1'}:${port}`,

@@ -1,6 +1,7 @@
 /** A way to the database that can fail as networks and servers do. */
 import { once } from 'node:events';
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { connect, createServer, type Socket } from 'node:net';
+import { listen } from './listen.ts';
 
 export type DatabaseProxy = {
   /** The database's address by way of the proxy. */
@@ -37,9 +38,7 @@ export async function createDatabaseProxy(databaseUrl: string): Promise<Database
     near.once('close', () => far.destroy());
     far.once('close', () => connection.far && near.destroy());
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
+  const port = await listen(server);
 
   const cut = () => {
     for (const { near } of connections) near.destroy();

@@ -2,7 +2,8 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { inject } from 'vitest';
-import { singleConnection } from '../../src/db/single-connection.ts';
+import { type OpenDatabase, openDatabase } from '../../src/db/database.ts';
+import { withClient } from '../../src/db/single-connection.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -17,26 +18,41 @@ export async function createTestDatabase(): Promise<TestDatabase> {
   return create((url, name, run) => clone(url, `latchkey_test_${run}_template`, name));
 }
 
-/** Without any table, as an operator makes it. */
-export async function createEmptyDatabase(): Promise<TestDatabase> {
-  return create((url, name) => execute(url, `create database ${name}`));
+export type OpenTestDatabase = OpenDatabase & { url: string };
+
+/** The same with a pool on it; `close` drops the database, too. */
+export async function openTestDatabase(): Promise<OpenTestDatabase> {
+  const { url, drop } = await createTestDatabase();
+  const database = openDatabase(url);
+  const close = async () => {
+    await database.close();
+    await drop();
+  };
+  return { ...database, url, close };
 }
 
-async function create(make: (url: string, name: string, run: string) => Promise<void>): Promise<TestDatabase> {
+/** Without any table, as an operator makes it. */
+export async function createEmptyDatabase(): Promise<TestDatabase> {
+  return create((url, name) => queryDatabase(url, `create database ${name}`));
+}
+
+async function create(make: (url: string, name: string, run: string) => Promise<unknown>): Promise<TestDatabase> {
   const { url, run } = inject('testServer');
   const name = `latchkey_test_${run}_${randomBytes(6).toString('hex')}`;
   await make(url, name, run);
   return {
     url: withDatabase(url, name),
-    drop: () => execute(url, `drop database if exists ${name} with (force)`),
+    async drop() {
+      await queryDatabase(url, `drop database if exists ${name} with (force)`);
+    },
   };
 }
 
 /** The template is busy now and then: PostgreSQL's own housekeeping visits it. */
-async function clone(url: string, template: string, name: string): Promise<void> {
+async function clone(url: string, template: string, name: string): Promise<unknown> {
   for (let attempt = 1; ; attempt++) {
     try {
-      return await execute(url, `create database ${name} template ${template}`);
+      return await queryDatabase(url, `create database ${name} template ${template}`);
     } catch (error) {
       if (attempt === 20 || (error as { code?: string }).code !== objectInUse) throw error;
       await delay(attempt * 20);
@@ -46,14 +62,9 @@ async function clone(url: string, template: string, name: string): Promise<void>
 
 const objectInUse = '55006';
 
-async function execute(url: string, statement: string): Promise<void> {
-  const client = singleConnection(url, 'latchkey-test', 30_000);
-  await client.connect();
-  try {
-    await client.query(statement);
-  } finally {
-    await client.end();
-  }
+/** A statement on a connection of its own, as by an operator's own tool. */
+export function queryDatabase(url: string, statement: string): Promise<Record<string, unknown>[]> {
+  return withClient(url, 'latchkey-test', async (client) => (await client.query(statement)).rows, 30_000);
 }
 
 export function withDatabase(url: string, name: string): string {

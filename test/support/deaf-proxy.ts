@@ -1,7 +1,8 @@
 /** A way to the database on which notices (LISTEN/NOTIFY) get lost, as they do behind a pooler in transaction mode. */
 import { once } from 'node:events';
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { connect, createServer, type Socket } from 'node:net';
 import { Transform } from 'node:stream';
+import { listen } from './listen.ts';
 
 export type DeafProxy = {
   /** The database's address by way of the proxy. */
@@ -31,10 +32,9 @@ export async function startDeafProxy(databaseUrl: string): Promise<DeafProxy> {
     near.pipe(far);
     far.pipe(withoutNotices(() => proxy.deaf)).pipe(near);
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
+  const port = await listen(server);
   const url = new URL(databaseUrl);
-  url.host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  url.host = `127.0.0.1:${port}`;
   const proxy: DeafProxy = {
     url: url.href,
     deaf: true,

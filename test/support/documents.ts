@@ -1,8 +1,7 @@
 /** Another party's web server on loopback, where clients publish their metadata. */
-import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import { endServer, listen } from './listen.ts';
 
 export type Documents = Awaited<ReturnType<typeof startDocuments>>;
 
@@ -21,9 +20,8 @@ export async function startDocuments({ tls }: { tls?: { cert: string; key: strin
   server.on('connection', () => {
     connections += 1;
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const origin = `${tls ? 'https' : 'http'}://localhost:${(server.address() as AddressInfo).port}`;
+  const port = await listen(server);
+  const origin = `${tls ? 'https' : 'http'}://localhost:${port}`;
   return {
     origin,
     host: new URL(origin).host,
@@ -48,10 +46,6 @@ export async function startDocuments({ tls }: { tls?: { cert: string; key: strin
         res.writeHead(200, { 'content-type': 'application/json', ...headers }).end(JSON.stringify(document));
       });
     },
-    async close() {
-      server.closeAllConnections();
-      server.close();
-      await once(server, 'close');
-    },
+    close: () => endServer(server),
   };
 }

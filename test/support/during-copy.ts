@@ -1,4 +1,4 @@
-import { singleConnection } from '../../src/db/single-connection.ts';
+import { queryDatabase } from './database.ts';
 
 /** What may happen to a database into which an installation is copied, in PL/pgSQL. */
 export const copyFaults = {
@@ -13,10 +13,9 @@ export const copyFaults = {
  * time: a rehearsal makes them, too, and rolls back. Counted by a sequence, which no rollback turns back.
  */
 export async function duringCopy(database: { url: string }, fault: string, nth = 1): Promise<void> {
-  const client = singleConnection(database.url, 'latchkey-test');
-  await client.connect();
-  try {
-    await client.query(`
+  await queryDatabase(
+    database.url,
+    `
       create sequence copies;
       create function plan_fault() returns event_trigger language plpgsql as $plan$
       begin
@@ -26,8 +25,6 @@ export async function duringCopy(database: { url: string }, fault: string, nth =
           create trigger fault before insert on oidc_clients for each row execute function fault();
         end if;
       end $plan$;
-      create event trigger plan_fault on ddl_command_end when tag in ('CREATE TABLE') execute function plan_fault();`);
-  } finally {
-    await client.end();
-  }
+      create event trigger plan_fault on ddl_command_end when tag in ('CREATE TABLE') execute function plan_fault();`,
+  );
 }

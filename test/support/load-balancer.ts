@@ -1,6 +1,5 @@
-import { once } from 'node:events';
 import { Agent, createServer, request as httpRequest } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { endServer, listen } from './listen.ts';
 
 export type LoadBalancer = {
   port: number;
@@ -35,8 +34,7 @@ export async function startLoadBalancer(
     onward.on('error', () => res.destroy());
     req.pipe(onward);
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
+  const port = await listen(server);
   const probe = async (port: number) => {
     const isReady = await fetch(`http://127.0.0.1:${port}/readyz`).then(
       async (answer) => answer.body?.cancel().then(() => answer.ok),
@@ -47,7 +45,6 @@ export async function startLoadBalancer(
     if (server.listening) setTimeout(probe, probeMs, port);
   };
   if (probes) await Promise.all(ports.map(probe));
-  const { port } = server.address() as AddressInfo;
   return {
     port,
     origin: `http://127.0.0.1:${port}`,
@@ -55,11 +52,9 @@ export async function startLoadBalancer(
       while (ready.has(to) !== state) await new Promise((resolve) => setTimeout(resolve, probeMs));
     },
     async close() {
-      const closed = once(server, 'close');
-      server.close();
-      server.closeAllConnections();
+      const ended = endServer(server);
       if (agent) agent.destroy();
-      await closed;
+      await ended;
     },
   };
 }

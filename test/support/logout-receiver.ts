@@ -1,8 +1,7 @@
 /** A client's back-channel logout endpoint on loopback: keeps what it is sent, and answers as a test wants. */
-import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
+import { endServer, listen } from './listen.ts';
 
 export type LogoutRequest = { contentType: string | undefined; body: URLSearchParams };
 export type LogoutAnswer = (res: ServerResponse, req: IncomingMessage) => void;
@@ -23,9 +22,8 @@ export async function startLogoutReceiver(answer: LogoutAnswer = accepts) {
     received.push({ contentType: req.headers['content-type'], body: new URLSearchParams(await text(req)) });
     for (const wake of waiting.splice(0)) wake();
     receiver.answer(res, req);
-  }).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
+  });
+  const port = await listen(server);
   let taken = 0;
   const receiver = {
     uri: `http://127.0.0.1:${port}/backchannel-logout`,
@@ -38,11 +36,7 @@ export async function startLogoutReceiver(answer: LogoutAnswer = accepts) {
       taken += 1;
       return received[taken - 1]?.body.get('logout_token') ?? '';
     },
-    async close(): Promise<void> {
-      server.close();
-      server.closeAllConnections();
-      await once(server, 'close');
-    },
+    close: () => endServer(server),
   };
   server.on('connection', () => {
     receiver.connections += 1;

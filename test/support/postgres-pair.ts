@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { type Cluster, openCluster } from '../../src/db/embedded-cluster.ts';
 import { singleConnection } from '../../src/db/single-connection.ts';
 import { newDataFolder, removeDataFolder } from './data-folder.ts';
+import { freePort } from './listen.ts';
 import { type Program, startProgram } from './program.ts';
-import { freePort } from './server.ts';
 
 export type PostgresNode = {
   port: number;

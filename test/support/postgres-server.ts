@@ -3,8 +3,8 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { openCluster } from '../../src/db/embedded-cluster.ts';
 import { newDataFolder, removeDataFolder } from './data-folder.ts';
+import { freePort } from './listen.ts';
 import { isReady, type PostgresNode, startNode } from './postgres-pair.ts';
-import { freePort } from './server.ts';
 
 export type PostgresServer = {
   /** Database `latchkey`, empty at first, by a role `app` that owns it and is no superuser. */

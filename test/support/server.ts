@@ -5,10 +5,10 @@
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { afterAll } from 'vitest';
+import { freePort } from './listen.ts';
 
 export type Ending = { code: number | null; signal: NodeJS.Signals | null };
 
@@ -156,12 +156,4 @@ export function endWithThisProcess(pid: number): () => void {
   });
   guard.unref();
   return () => guard.stdin.end('done\n');
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  await once(server.close(), 'close');
-  return port;
 }

@@ -1,5 +1,4 @@
 /** A proxy in front of the application that does what a test tells it, well or badly; with or without TLS. */
-import { once } from 'node:events';
 import {
   createServer as createHttpServer,
   request as httpRequest,
@@ -8,7 +7,7 @@ import {
   type RequestListener,
 } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import { endServer, listen } from './listen.ts';
 
 export type ProxyBehaviour = {
   /** Where requests go; none yet: 502. */
@@ -49,16 +48,10 @@ export async function startProxy(tls?: { key: string; cert: string }): Promise<T
     req.pipe(onward);
   };
   const server = tls ? createHttpsServer(tls, pass) : createHttpServer(pass);
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
+  const port = await listen(server);
   return {
-    port: (server.address() as AddressInfo).port,
+    port,
     behaviour,
-    async close() {
-      const closed = once(server, 'close');
-      server.close();
-      server.closeAllConnections();
-      await closed;
-    },
+    close: () => endServer(server),
   };
 }

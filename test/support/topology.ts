@@ -8,9 +8,10 @@ import { join } from 'node:path';
 import { tlsCertificate, tlsKey } from './certificate.ts';
 import { newDataFolder, removeDataFolder } from './data-folder.ts';
 import { findDebianPrograms } from './debian-programs.ts';
+import { freePort } from './listen.ts';
 import { type PostgresPair, startPostgresPair } from './postgres-pair.ts';
 import { type Program, startProgram } from './program.ts';
-import { freePort, type ServerProcess, sharedSecrets, startServer } from './server.ts';
+import { type ServerProcess, sharedSecrets, startServer } from './server.ts';
 
 export type Topology = {
   origin: string;

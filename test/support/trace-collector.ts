@@ -1,9 +1,8 @@
 /** An OpenTelemetry collector: takes traces by OTLP over HTTP, in JSON. */
-import { once } from 'node:events';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { json } from 'node:stream/consumers';
 import { onTestFinished } from 'vitest';
+import { endServer, listen } from './listen.ts';
 
 export type CollectedSpan = {
   traceId: string;
@@ -34,13 +33,9 @@ export async function startCollector() {
     }
     res.writeHead(200, { 'content-type': 'application/json' }).end('{}');
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  onTestFinished(async () => {
-    server.closeAllConnections();
-    await once(server.close(), 'close');
-  });
-  return { endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, spans, requests };
+  const port = await listen(server);
+  onTestFinished(() => endServer(server));
+  return { endpoint: `http://127.0.0.1:${port}`, spans, requests };
 }
 
 function valuesOf(attributes: readonly Attribute[]): Record<string, unknown> {

@@ -1,13 +1,12 @@
 /** What the server fetches from a client, or sends to it, by itself. */
-import { once } from 'node:events';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { createLocalJWKSet, jwtVerify } from 'jose';
 import { expect } from 'vitest';
 import { endSession } from '../../conformance/end-session.ts';
 import { readKeys } from '../../conformance/expectations.ts';
 import { completeFlow, newPerson, redirectUri } from '../../conformance/harness.ts';
 import type { Client } from '../../conformance/http.ts';
+import { endServer, listen } from '../../support/listen.ts';
 import { startLogoutReceiver } from '../../support/logout-receiver.ts';
 import type { Members, World } from './world.ts';
 
@@ -35,14 +34,12 @@ export const notices: Members = {
           token_endpoint_auth_method: 'none',
         }),
       );
-    }).listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    const client_id = `http://127.0.0.1:${(server.address() as AddressInfo).port}/client.json`;
+    });
+    const client_id = `http://127.0.0.1:${await listen(server)}/client.json`;
     const client: Client = { client_id, token_endpoint_auth_method: 'none' };
     const { claims } = await world.signIn({}, client);
     expect(claims.aud).toBe(client_id);
-    server.close();
-    server.closeAllConnections();
+    await endServer(server);
   },
 };
 
