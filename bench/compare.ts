@@ -61,19 +61,7 @@ async function compareFlow(
   providers: ProviderUnderTest[],
   { rounds, seconds, progress }: Pick<CompareOptions, 'rounds' | 'seconds' | 'progress'>,
 ): Promise<Compared> {
-  const loads: Load[][] = providers.map(() => []);
-  // Once without being counted: compiled, connected, cached.
-  for (const provider of providers) await measure(flow, provider, Math.min(1, seconds));
-  for (let round = 0; round < rounds; round += 1) {
-    // Whoever goes first in one round goes last in another.
-    const order = providers.map((_, index) => (index + round) % providers.length);
-    for (const index of order) {
-      progress(`${flow.title}: round ${round + 1} of ${rounds}`);
-      loads[index]?.push(await measure(flow, providers[index] as ProviderUnderTest, seconds));
-    }
-  }
-  const [own = [], memory = [], plain = []] = loads;
-  const speeds = (of: Load[]) => of.map(({ perSecond }) => perSecond);
+  const [own = [], memory = [], plain = []] = await measureInTurn(flow, providers, { rounds, seconds, progress });
   return {
     flow: flow.name,
     title: flow.title,
@@ -86,6 +74,29 @@ async function compareFlow(
     toPlain: ratio(speeds(own), speeds(plain)),
   };
 }
+
+/** The loads of each provider, a round after the other. `warmUp`: seconds that are not counted, in which it compiles, connects and caches. */
+export async function measureInTurn(
+  flow: Flow,
+  providers: readonly ProviderUnderTest[],
+  { rounds, seconds, warmUp = Math.min(1, seconds), progress }: Turns,
+): Promise<Load[][]> {
+  const loads: Load[][] = providers.map(() => []);
+  for (const provider of providers) await measure(flow, provider, warmUp);
+  for (let round = 0; round < rounds; round += 1) {
+    // Whoever goes first in one round goes last in another.
+    const order = providers.map((_, index) => (index + round) % providers.length);
+    for (const index of order) {
+      progress(`${flow.title}: round ${round + 1} of ${rounds}`);
+      loads[index]?.push(await measure(flow, providers[index] as ProviderUnderTest, seconds));
+    }
+  }
+  return loads;
+}
+
+type Turns = Pick<CompareOptions, 'rounds' | 'seconds' | 'progress'> & { warmUp?: number };
+
+export const speeds = (loads: readonly Load[] = []): number[] => loads.map(({ perSecond }) => perSecond);
 
 /** The library's in-memory adapter forgets what is more than a thousand: inputs that are good once are made in small lots. */
 const lot = 100;

@@ -1,6 +1,6 @@
 /** The same flows with few and with many stored grants: two databases, each with its own server, in turn. */
 import { openDatabase } from '../src/db/database.ts';
-import { type CompareOptions, measure, type Ratio } from './compare.ts';
+import { type CompareOptions, measureInTurn, type Ratio, speeds } from './compare.ts';
 import { flows } from './flows.ts';
 import { median, ratio } from './numbers.ts';
 import { ownDatabase, startLatchkey } from './providers.ts';
@@ -27,20 +27,14 @@ export async function measureGrants(options: CompareOptions & { grants: number }
     const bytes = await store(await ownDatabase(databaseUrl, 'bench_many'), options.grants, progress);
     const results: GrantsFlow[] = [];
     for (const flow of flows.filter(({ name }) => (only.length > 0 ? only : touching).includes(name))) {
-      const speeds = { few: [] as number[], many: [] as number[] };
-      for (const provider of [few, many]) await measure(flow, provider, seconds);
-      for (let round = 0; round < rounds; round += 1) {
-        progress(`${flow.title}: round ${round + 1} of ${rounds}`);
-        for (const name of round % 2 === 0 ? (['few', 'many'] as const) : (['many', 'few'] as const)) {
-          speeds[name].push((await measure(flow, { few, many }[name], seconds)).perSecond);
-        }
-      }
+      const loads = await measureInTurn(flow, [few, many], { rounds, seconds, warmUp: seconds, progress });
+      const [withFew = [], withMany = []] = loads.map(speeds);
       results.push({
         flow: flow.name,
         title: flow.title,
-        few: median(speeds.few),
-        many: median(speeds.many),
-        ratio: ratio(speeds.many, speeds.few),
+        few: median(withFew),
+        many: median(withMany),
+        ratio: ratio(withMany, withFew),
       });
     }
     return { few: fewGrants, many: options.grants, bytes, flows: results };

@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { singleConnection } from '../src/db/single-connection.ts';
+import { withClient } from '../src/db/single-connection.ts';
 import { freePort } from '../test/support/listen.ts';
 import { apis } from './apis.ts';
 import { expectStatus, send } from './load.ts';
@@ -174,14 +174,15 @@ async function start(
 
 /** Made when it is not there. */
 export async function ownDatabase(url: string, name: string): Promise<string> {
-  const client = singleConnection(url, 'latchkey-bench', 30_000);
-  await client.connect();
-  try {
-    const { rowCount } = await client.query('select from pg_database where datname = $1', [name]);
-    if (rowCount === 0) await client.query(`create database ${name}`);
-  } finally {
-    await client.end();
-  }
+  await withClient(
+    url,
+    'latchkey-bench',
+    async (client) => {
+      const { rowCount } = await client.query('select from pg_database where datname = $1', [name]);
+      if (rowCount === 0) await client.query(`create database ${name}`);
+    },
+    30_000,
+  );
   const address = new URL(url);
   address.pathname = `/${name}`;
   return address.href;

@@ -13,9 +13,10 @@ import { join } from 'node:path';
 import { type Database, openDatabase } from '../src/db/database.ts';
 import { startEmbedded } from '../src/db/embedded.ts';
 import { migrate } from '../src/db/migrate.ts';
-import { singleConnection } from '../src/db/single-connection.ts';
+import { withClient } from '../src/db/single-connection.ts';
 import { retentions, tableNameOf } from '../src/ops/retention.ts';
 import { sweep } from '../src/ops/sweep.ts';
+import { ownDatabase } from './providers.ts';
 
 const hourMs = 60 * 60 * 1000;
 const atOnce = 5_000;
@@ -134,23 +135,21 @@ async function openScratch(): Promise<{ db: Database; close(): Promise<void> }> 
   const settings = { autovacuum_naptime: '2s', max_wal_size: '4GB' };
   const log = { info: () => {}, warn: (message: string) => void process.stderr.write(`${message}\n`) };
   const embedded = folder ? await startEmbedded({ dataDir: folder, log, settings }) : undefined;
-  const server = new URL(given ?? embedded?.url ?? '');
+  const server = given ?? embedded?.url ?? '';
   const name = `latchkey_storage_${randomBytes(4).toString('hex')}`;
-  const run = async (statement: string) => {
-    const client = singleConnection(server.href, 'latchkey-bench', 30_000);
-    await client.connect();
-    await client.query(statement).finally(() => client.end());
-  };
-  await run(`create database ${name}`);
-  const url = new URL(server);
-  url.pathname = `/${name}`;
-  await migrate(url.href);
-  const { db, close } = openDatabase(url.href);
+  const url = await ownDatabase(server, name);
+  await migrate(url);
+  const { db, close } = openDatabase(url);
   return {
     db,
     async close() {
       await close();
-      await run(`drop database ${name} with (force)`);
+      await withClient(
+        server,
+        'latchkey-bench',
+        (client) => client.query(`drop database ${name} with (force)`),
+        30_000,
+      );
       await embedded?.stop();
       if (folder) await rm(folder, { recursive: true });
     },

@@ -59,6 +59,7 @@ import { metricsRoutes, watchRequests } from './ops/metrics.routes.ts';
 import type { Siblings } from './ops/metrics-workers.ts';
 import { observe } from './ops/observe.ts';
 import { createReadiness } from './ops/readiness.ts';
+import { restWhenQuiet } from './ops/rest.ts';
 import { sweepLag } from './ops/sweep.ts';
 import { startSweep } from './ops/sweep-job.ts';
 import { ensurePlaygroundClient, removePlaygroundClient } from './playground/client.ts';
@@ -183,6 +184,7 @@ export async function createApp({ config, database, log, leads = true, siblings 
   startKeyJobs({ db, encryption, config, background, log });
   startAuditJobs({ db, config, key: auditKey, countEvents: observation.countEvents, background, log });
   startSweep({ db, background, log });
+  restWhenQuiet(background);
   followStored({ db, notices, config, provider, background, log });
   const logouts = logoutDelivery({ db, provider, background, log });
   const browser = browserSessions(provider, db, logouts.wake, {

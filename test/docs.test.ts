@@ -68,7 +68,7 @@ let environment: Record<string, string>;
 
 beforeAll(async () => {
   database = await createTestDatabase();
-  environment = { DATABASE_URL: database.url, ...sharedSecrets, LOG_LEVEL: 'warn' };
+  environment = { DATABASE_URL: database.url, ...sharedSecrets, LOG_LEVEL: 'warn', BCRYPT_ROUNDS: '10' };
   const port = await freePort();
   // By the name that the pages print: passkeys are for names, not for addresses.
   environment = { ...environment, OIDC_ISSUER: `http://localhost:${port}` };

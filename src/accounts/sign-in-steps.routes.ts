@@ -95,10 +95,10 @@ export function createSignInSteps({ db, encryption, deviceCookies }: SignInStepD
     }
     if (shown.progress && !(await claimProgress(db, shown.progress))) return lost(req, res, place);
     await beforeSession?.();
-    const { location, json } = await place.signIn({
-      ...shown,
-      stillStands: stillStands ?? (async () => (await accountStateOf(db, account.id, { lock: true })) === accountState),
-    });
+    const stands = stillStands ?? (async () => (await accountStateOf(db, account.id, { lock: true })) === accountState);
+    const signedIn = await unlessChanged(place.signIn({ ...shown, stillStands: stands }));
+    if (!signedIn) return lost(req, res, place);
+    const { location, json } = signedIn;
     forget(req, res, place);
     // Only now: a password alone must not earn a count of tries of its own for the second factor.
     const known = knownDeviceCookie(deviceCookies, req.headers.cookie, account.email);
@@ -185,6 +185,16 @@ export function createSignInSteps({ db, encryption, deviceCookies }: SignInStepD
   const stepOf = async (req: Request, shown: Shown): Promise<SignInStep> => nextSignInStep(await stateOf(req, shown));
 
   return { advance, shownSoFar, stepOf, lost };
+}
+
+/** Undefined when the account changed while the session was being made: then there is none. */
+async function unlessChanged<T>(signIn: Promise<T>): Promise<T | undefined> {
+  try {
+    return await signIn;
+  } catch (error) {
+    if (error instanceof HttpError && error.code === 'invalid_credentials') return undefined;
+    throw error;
+  }
 }
 
 /** The address of a step at `place`. */

@@ -7,6 +7,7 @@ import type { AuditSource } from '../audit/events.ts';
 import { record } from '../audit/record.ts';
 import type { Database } from '../db/database.ts';
 import { users } from '../db/schema.ts';
+import { changeMark } from './account-marks.ts';
 
 export type OperatorsReason = { source?: AuditSource | undefined; reason?: string | undefined };
 
@@ -44,16 +45,8 @@ export function reinstateAccount(
   accountId: string,
   { source, reason }: OperatorsReason,
 ): Promise<boolean> {
-  return db.transaction(async (tx) => {
-    const reinstated = await tx
-      .update(users)
-      .set({ suspendedAt: null })
-      .where(and(eq(users.id, accountId), isNotNull(users.suspendedAt)))
-      .returning({ id: users.id });
-    if (reinstated.length === 0) return false;
-    await record(tx, { event: 'account.reinstated', accountId, source, details: given(reason) });
-    return true;
-  });
+  const change = { set: { suspendedAt: null }, only: isNotNull(users.suspendedAt), source, details: given(reason) };
+  return db.transaction((tx) => changeMark(tx, accountId, { ...change, event: 'account.reinstated' }));
 }
 
 /**
@@ -61,16 +54,10 @@ export function reinstateAccount(
  * password.
  */
 export function expirePassword(db: Database, accountId: string, { source, reason }: OperatorsReason): Promise<boolean> {
-  return db.transaction(async (tx) => {
-    const expired = await tx
-      .update(users)
-      .set({ passwordExpiredAt: new Date() })
-      .where(and(eq(users.id, accountId), isNotNull(users.passwordHash)))
-      .returning({ id: users.id });
-    if (expired.length === 0) return false;
-    await record(tx, { event: 'password.expired', accountId, source, details: given(reason) });
-    return true;
-  });
+  const change = { set: { passwordExpiredAt: new Date() }, only: isNotNull(users.passwordHash) };
+  return db.transaction((tx) =>
+    changeMark(tx, accountId, { ...change, event: 'password.expired', source, details: given(reason) }),
+  );
 }
 
 function given(reason: string | undefined): { reason?: string } {

@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import { type Database, reasonOf } from '../db/database.ts';
 import type { Encryption } from '../keys/encryption.ts';
 import type { Background } from '../lib/background.ts';
+import { workOff } from '../lib/work-off.ts';
 import type { Letters } from './letters.ts';
 import { claimDueMails, type DueMail, deleteMail, giveUpMail, maxAttempts, openMail, putOffMail } from './queue.ts';
 import { MailFailure, type SendMail } from './smtp.ts';
@@ -15,7 +16,6 @@ export type MailDeliveryDependencies = {
   log: Logger;
 };
 
-/** Finds what other instances left, what is to be tried again, and what was queued without anybody telling. */
 const pollMs = 3_000;
 const atOnce = 5;
 /** However slowly a server answers; shorter than the lease. */
@@ -30,21 +30,14 @@ const lastMs = 3_000;
 export function mailDelivery(dependencies: MailDeliveryDependencies): { wake(): void; stop(): void } {
   const { db, encryption, letters, send, background, log } = dependencies;
   const stopping = new AbortController();
-  let underWay = 0;
-  const queue = background.repeat('finding mails to send', pollMs, async () => {
-    const limit = atOnce - underWay;
-    if (limit === 0) return;
-    for (const mail of await claimDueMails(db, limit)) {
-      underWay += 1;
-      background.run('sending a mail', () => deliver(mail).finally(free));
-    }
+  const queue = workOff(background, {
+    looking: 'finding mails to send',
+    working: 'sending a mail',
+    everyMs: pollMs,
+    atOnce,
+    take: (limit) => claimDueMails(db, limit),
+    work: deliver,
   });
-
-  /** Somebody else may have waited for this place. */
-  function free(): void {
-    underWay -= 1;
-    queue.wake();
-  }
 
   /** No log line names an address: the id is what mail servers log, too. */
   async function deliver(due: DueMail): Promise<void> {

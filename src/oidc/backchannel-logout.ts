@@ -7,6 +7,7 @@ import type { Provider } from 'oidc-provider';
 import type { Logger } from 'pino';
 import { type Database, reasonOf } from '../db/database.ts';
 import type { Background } from '../lib/background.ts';
+import { workOff } from '../lib/work-off.ts';
 import { claimDueLogouts, type DueLogout, finishLogout, maxAttempts, retryAfterSeconds } from './logout-queue.ts';
 import type { ProviderHandle } from './provider.ts';
 
@@ -17,7 +18,6 @@ export type LogoutDeliveryDependencies = {
   log: Logger;
 };
 
-/** Finds what other instances left, what is to be tried again, and what the command line queued. */
 const pollMs = 5_000;
 const atOnce = 20;
 const atOnceOfOneHost = 3;
@@ -40,26 +40,20 @@ export function keepLogoutTokensForDelivery(provider: Provider): void {
   client.backchannelLogout = async () => {};
 }
 
-/** Starts delivering. `wake` looks at the queue at once: call it when something was queued and is committed. */
+/** Starts delivering; call `wake` when something was queued and is committed. */
 export function logoutDelivery({ db, provider, background, log }: LogoutDeliveryDependencies): { wake(): void } {
-  /** Hosts of the deliveries under way in this process. */
-  const underWay: string[] = [];
-  const queue = background.repeat('finding logouts to deliver', pollMs, async () => {
-    const limit = atOnce - underWay.length;
-    if (limit === 0) return;
-    const fullHosts = underWay.filter((host) => underWay.filter((other) => other === host).length >= atOnceOfOneHost);
-    const due = await claimDueLogouts(db, { limit, perHost: atOnceOfOneHost, fullHosts });
-    for (const logout of due) {
-      underWay.push(logout.host);
-      background.run('delivering a logout', () => deliver(logout).finally(() => free(logout.host)));
-    }
+  const queue = workOff<DueLogout>(background, {
+    looking: 'finding logouts to deliver',
+    working: 'delivering a logout',
+    everyMs: pollMs,
+    atOnce,
+    take(limit, underWay) {
+      const hosts = underWay.map(({ host }) => host);
+      const fullHosts = hosts.filter((host) => hosts.filter((other) => other === host).length >= atOnceOfOneHost);
+      return claimDueLogouts(db, { limit, perHost: atOnceOfOneHost, fullHosts });
+    },
+    work: deliver,
   });
-
-  /** Somebody else may have waited for this place. */
-  function free(host: string): void {
-    underWay.splice(underWay.indexOf(host), 1);
-    queue.wake();
-  }
 
   async function deliver(logout: DueLogout): Promise<void> {
     const { clientId, attempts } = logout;

@@ -6,7 +6,7 @@ import { auditEvents, oidcGrants, oidcSessions, users } from '../../src/db/schem
 import { eraseAccount } from '../../src/oidc/account-sessions.ts';
 import { startApp, type TestApp } from '../support/app.ts';
 import { readMails } from '../support/mailbox.ts';
-import { createPerson, type Person, readText } from '../support/person.ts';
+import { createStranger, type Person, readText } from '../support/person.ts';
 import {
   discover,
   password,
@@ -28,11 +28,7 @@ afterEach(() => {
 
 type Account = Awaited<ReturnType<typeof registerAccount>>;
 
-let people = 0;
-function browser(): Person {
-  people += 1;
-  return createPerson(app.origin, { 'x-forwarded-for': `203.0.113.${people}` });
-}
+const browser = () => createStranger(app);
 
 async function signedIn(account: Account): Promise<Person> {
   const person = browser();

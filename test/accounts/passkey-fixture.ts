@@ -1,9 +1,8 @@
 /** A person with a device, at the server's own endpoints: every answer may be changed on its way. */
-import { randomBytes } from 'node:crypto';
 import { expect } from 'vitest';
 import type { TestApp } from '../support/app.ts';
 import { type Answering, createPasskey, type MakingOptions, type SoftPasskey } from '../support/authenticator.ts';
-import { createPerson, type Person } from '../support/person.ts';
+import { createStranger, type Person } from '../support/person.ts';
 import { registerAccount } from '../support/relying-party.ts';
 
 export type Account = Awaited<ReturnType<typeof registerAccount>>;
@@ -12,11 +11,6 @@ export type Offer = {
   handle: string;
   options: { challenge: string; rpId?: string; userVerification?: string; allowCredentials?: { id: string }[] };
 };
-
-/** Somebody at an address of their own, so that limits per address do not meet (with `TRUST_PROXY`). */
-export function stranger({ origin }: Pick<TestApp, 'origin'>): Person {
-  return createPerson(origin, { 'x-forwarded-for': [...randomBytes(4)].map((part) => (part % 250) + 1).join('.') });
-}
 
 /** JSON to the server with a person's cookies. */
 export async function send(person: Person, path: string, body: unknown = {}, headers: Record<string, string> = {}) {
@@ -39,7 +33,7 @@ export async function ask(person: Person, path = '/auth/passkey/options'): Promi
 /** A new account, signed in with its password in a browser of its own. */
 export async function signedInPerson(app: TestApp): Promise<{ account: Account; person: Person }> {
   const account = await registerAccount(app);
-  const person = stranger(app);
+  const person = createStranger(app);
   const { status } = await send(person, '/auth/login', { email: account.email, password: account.password });
   expect(status).toBe(200);
   return { account, person };

@@ -5,8 +5,9 @@ import { totpSecrets } from '../../src/db/schema.ts';
 import { startApp, type TestApp } from '../support/app.ts';
 import type { SoftPasskey } from '../support/authenticator.ts';
 import type { Person } from '../support/person.ts';
+import { createStranger } from '../support/person.ts';
 import { discover, registerClient, signInThrough } from '../support/relying-party.ts';
-import { type Account, ask, isSignedIn, personWithPasskey, send, signInWith, stranger } from './passkey-fixture.ts';
+import { type Account, ask, isSignedIn, personWithPasskey, send, signInWith } from './passkey-fixture.ts';
 
 let app: TestApp;
 let ada: { account: Account; passkey: SoftPasskey };
@@ -28,7 +29,7 @@ beforeAll(async () => {
 });
 afterAll(() => app.close());
 
-const enterPassword = ({ email, password }: Account, person = stranger(app)) =>
+const enterPassword = ({ email, password }: Account, person = createStranger(app)) =>
   send(person, '/auth/login', { email, password }).then((answer) => ({ person, ...answer }));
 
 async function answer(person: Person, passkey: SoftPasskey, said?: Parameters<SoftPasskey['get']>[1]) {
@@ -51,7 +52,7 @@ describe('after the password', () => {
 
   test('on the page, within a client’s request', async () => {
     const rp = await discover(app, await registerClient(app));
-    const person = stranger(app);
+    const person = createStranger(app);
     const page = await person.open((await rp.start()).url);
     const { email, password } = ada.account;
     const second = await person.submit(page, 'login', { email, password }, 'login-submit');
@@ -77,7 +78,7 @@ describe('after the password', () => {
   });
 
   test('a challenge of one account’s second step is none for another’s', async () => {
-    const person = stranger(app);
+    const person = createStranger(app);
     await enterPassword(ada.account, person);
     const { handle, options } = await ask(person, optionsPath);
     await enterPassword(bob.account, person);
@@ -98,7 +99,7 @@ describe('after the password', () => {
 });
 
 test('which passkeys an account has is told to nobody before the password', async () => {
-  const person = stranger(app);
+  const person = createStranger(app);
   expect((await send(person, optionsPath)).status).toBe(401);
   await send(person, '/auth/login', { email: ada.account.email, password: 'wrong one' });
   expect((await send(person, optionsPath)).status).toBe(401);
@@ -106,12 +107,12 @@ test('which passkeys an account has is told to nobody before the password', asyn
 
 describe('alone', () => {
   test('a passkey that verified its person is both steps', async () => {
-    const person = stranger(app);
+    const person = createStranger(app);
     expect((await signInWith(person, ada.passkey)).status).toBe(200);
   });
 
   test('one that did not is the first, and cannot be the second unless it verifies', async () => {
-    const person = stranger(app);
+    const person = createStranger(app);
     const first = await signInWith(person, ada.passkey, { userVerified: false });
     expect([first.status, first.body.error]).toEqual([401, 'second_factor_required']);
     expect((await ask(person, optionsPath)).options.userVerification).toBe('required');
@@ -155,6 +156,6 @@ describe('confirming who it is', () => {
     const credential = bob.passkey.get(options);
     expect((await send(person, '/auth/confirm', { handle, credential })).status).toBe(401);
     expect((await send(person, '/account/passkeys/options')).status).toBe(401);
-    expect((await send(stranger(app), '/auth/confirm/passkey-options')).status).toBe(401);
+    expect((await send(createStranger(app), '/auth/confirm/passkey-options')).status).toBe(401);
   });
 });

@@ -4,18 +4,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { auditEvents, mails, passkeys, rememberedDevices, users } from '../../src/db/schema.ts';
 import { startApp, type TestApp } from '../support/app.ts';
 import { createPasskey } from '../support/authenticator.ts';
-import { createPerson } from '../support/person.ts';
+import { createPerson, createStranger } from '../support/person.ts';
 import { discover, registerClient, signInThrough } from '../support/relying-party.ts';
-import {
-  addPasskey,
-  ask,
-  isSignedIn,
-  personWithPasskey,
-  send,
-  signedInPerson,
-  signInWith,
-  stranger,
-} from './passkey-fixture.ts';
+import { addPasskey, ask, isSignedIn, personWithPasskey, send, signedInPerson, signInWith } from './passkey-fixture.ts';
 
 let app: TestApp;
 
@@ -81,7 +72,7 @@ describe('adding', () => {
 describe('signing in', () => {
   test('needs no username, and says what was shown (RFC 8176)', async () => {
     const { account, passkey } = await personWithPasskey(app);
-    const browser = stranger(app);
+    const browser = createStranger(app);
     const { options } = await ask(browser);
     expect(options).toMatchObject({ rpId: 'localhost', userVerification: 'preferred' });
     expect(options.allowCredentials).toBeUndefined();
@@ -97,7 +88,7 @@ describe('signing in', () => {
   test('within a client’s request goes on to the client', async () => {
     const { account, passkey } = await personWithPasskey(app);
     const rp = await discover(app, await registerClient(app));
-    const browser = stranger(app);
+    const browser = createStranger(app);
     const request = await rp.start();
     const page = await browser.open(request.url);
     expect(page.html).toContain('id="login-passkey"');
@@ -114,7 +105,7 @@ describe('signing in', () => {
 
   test('keeps counter, last use and backup state', async () => {
     const { account, passkey } = await personWithPasskey(app, { synced: true });
-    await signInWith(stranger(app), passkey, { backedUp: false });
+    await signInWith(createStranger(app), passkey, { backedUp: false });
     const [row] = await rowsOf(account.sub);
     expect(row).toMatchObject({ counter: 1, deviceType: 'multiDevice', backedUp: false, lastUsedAt: expect.any(Date) });
   });
@@ -122,13 +113,13 @@ describe('signing in', () => {
   test('without a counter works again and again', async () => {
     const { passkey } = await personWithPasskey(app, { steps: false });
     for (let time = 0; time < 3; time += 1) {
-      expect((await signInWith(stranger(app), passkey)).status).toBe(200);
+      expect((await signInWith(createStranger(app), passkey)).status).toBe(200);
     }
   });
 
   test('with one that did not verify its person is one factor', async () => {
     const { account, passkey } = await personWithPasskey(app);
-    const browser = stranger(app);
+    const browser = createStranger(app);
     expect((await signInWith(browser, passkey, { userVerified: false })).status).toBe(200);
     const rp = await discover(app, await registerClient(app));
     const { tokens } = await signInThrough(app, rp, account, { person: browser });
@@ -137,7 +128,7 @@ describe('signing in', () => {
 
   test('that fails says so on the same page, and where to go on', async () => {
     const { passkey } = await personWithPasskey(app);
-    const browser = stranger(app);
+    const browser = createStranger(app);
     const page = await browser.open('/auth/login?return_to=/account/passkeys');
     const { handle, options } = await ask(browser);
     const failed = await browser.submit(page, 'login-passkey', {
@@ -176,7 +167,7 @@ describe('the pages', () => {
     expect(await eventsOf(account.sub)).toEqual(
       expect.arrayContaining(['passkey.added', 'passkey.renamed', 'passkey.removed']),
     );
-    const { status } = await signInWith(stranger(app), passkey);
+    const { status } = await signInWith(createStranger(app), passkey);
     expect(status).toBe(401);
   });
 

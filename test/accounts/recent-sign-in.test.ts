@@ -4,9 +4,9 @@ import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vite
 import { listAttempts } from '../../src/accounts/account-attempts.ts';
 import { auditEvents, oidcSessions } from '../../src/db/schema.ts';
 import { startApp, type TestApp } from '../support/app.ts';
-import { createPerson, type Person, readText } from '../support/person.ts';
+import { createStranger, type Person, readText } from '../support/person.ts';
 import { password, registerAccount, signIn } from '../support/relying-party.ts';
-import { turnOnTwoStep } from '../support/two-step.ts';
+import { setUpTwoStep } from '../support/two-step-person.ts';
 
 let app: TestApp;
 let ada: Awaited<ReturnType<typeof registerAccount>>;
@@ -20,11 +20,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-let people = 0;
-function newPerson(): Person {
-  people += 1;
-  return createPerson(app.origin, { 'x-forwarded-for': `203.0.113.${people}` });
-}
+const newPerson = () => createStranger(app);
 
 async function signedIn(): Promise<Person> {
   ada = await registerAccount(app);
@@ -132,7 +128,7 @@ describe('after ten minutes', () => {
 
 test('where two-step verification is on a code is asked for, once, and the password will not do', async () => {
   const person = await signedIn();
-  const { code } = await turnOnTwoStep(app, person);
+  const { code } = await setUpTwoStep(app, person, ada);
   pass(11);
   const asked = await person.open('/account/deletion');
   expect((await person.request('/auth/confirm', form({ password }))).status).toBe(422);
@@ -145,7 +141,7 @@ test('where two-step verification is on a code is asked for, once, and the passw
     true,
     false,
   ]);
-  const typed = code();
+  const typed = await code();
   const done = await person.submit(wrong, 'confirm', { code: typed }, 'confirm-submit');
   expect(done.url).toBe(`${app.origin}/account/deletion`);
   pass(11);

@@ -8,9 +8,14 @@ import { createViews } from '../../src/http/views.ts';
 import { type Sample, samples, writings } from '../http/view-samples.ts';
 import { endServer, listen } from '../support/listen.ts';
 
-/** `url` is where the sample at that position is shown, its data written in one of the ways of `writings`. */
+type Writing = 'plain' | 'worst';
+
+/** In all ways of `writings` at once. */
+const worst = (text: string) => Object.values(writings).reduce((written, write) => write(written), text);
+
+/** `url` is where the sample at that position is shown, with data that is plain, or as bad as can be written into it. */
 export async function openGallery(): Promise<{
-  url(position: number, writing: string): string;
+  url(position: number, writing: Writing): string;
   close(): Promise<void>;
 }> {
   const views = createViews({
@@ -27,13 +32,13 @@ export async function openGallery(): Promise<{
   // Pages that offer passkeys ask at once; there is nothing to be offered here.
   app.post('/auth/passkey/options', (_req, res) => res.json({}));
   app.get('/:position/:writing', async (req, res) => {
-    const sample = samples(writings[req.params.writing] ?? String)[Number(req.params.position)] as Sample;
+    const sample = samples(req.params.writing === 'worst' ? worst : String)[Number(req.params.position)] as Sample;
     await pages.page(res, sample.name, sample.data as never);
   });
   const server = createServer(app);
   const origin = `http://127.0.0.1:${await listen(server)}`;
   return {
-    url: (position, writing) => `${origin}/${position}/${encodeURIComponent(writing)}`,
+    url: (position, writing) => `${origin}/${position}/${writing}`,
     close: () => endServer(server),
   };
 }

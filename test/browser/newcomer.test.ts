@@ -3,14 +3,14 @@
  * taken back. With `SHOTS` set, every page is photographed into /tmp/shots4 (`SHOTS=phone`: narrow and dark).
  */
 import { mkdir, readFile } from 'node:fs/promises';
-import type { Browser, BrowserContextOptions, CDPSession, Page } from 'playwright-core';
+import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startApp, type TestApp } from '../support/app.ts';
 import { launchBrowser } from '../support/browser.ts';
 import { password } from '../support/relying-party.ts';
-import { forgetSteps } from '../support/two-step.ts';
-import { authenticatorOf } from '../support/two-step-person.ts';
+import { authenticatorOf, letStepsPass } from '../support/two-step-person.ts';
 import { expectHeading, follow, press, signIn } from './steps.ts';
+import { addDevice, type Device } from './virtual-device.ts';
 import { visit } from './visitor.ts';
 
 const shots = process.env.SHOTS;
@@ -53,22 +53,8 @@ const status = (page: Page, text: string) => page.getByRole('status').getByText(
 async function openBrowser(options: BrowserContextOptions = {}): Promise<{ page: Page; device: Device }> {
   const { page } = await visit(browser, { ...look, ...options });
   await page.addInitScript('PublicKeyCredential.isConditionalMediationAvailable = async () => false');
-  const cdp = await page.context().newCDPSession(page);
-  await cdp.send('WebAuthn.enable');
-  const { authenticatorId } = await cdp.send('WebAuthn.addVirtualAuthenticator', {
-    options: {
-      protocol: 'ctap2',
-      transport: 'internal',
-      hasResidentKey: true,
-      hasUserVerification: true,
-      isUserVerified: true,
-      automaticPresenceSimulation: true,
-    },
-  });
-  return { page, device: { cdp, authenticatorId } };
+  return { page, device: await addDevice(page) };
 }
-
-type Device = { cdp: CDPSession; authenticatorId: string };
 
 /** As a password manager does that keeps the passkeys of both devices. */
 async function synchronize(from: Device, to: Device): Promise<void> {
@@ -88,7 +74,7 @@ async function followMail(page: Page, link: string): Promise<void> {
 async function enterCode(page: Page, code: () => string): Promise<void> {
   await expectHeading(page, 'Enter your code');
   // The step of the code before has passed.
-  await forgetSteps(app);
+  await letStepsPass(app);
   await page.getByLabel('Six-digit code').fill(code());
   await press(page, 'Continue');
 }

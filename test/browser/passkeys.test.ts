@@ -1,6 +1,6 @@
 /** Passkeys in Chromium with a virtual authenticator: the journeys, and what a person sees when one does not work. */
 import { eq } from 'drizzle-orm';
-import type { Browser, CDPSession, Page } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { passkeys } from '../../src/db/schema.ts';
 import { startApp, type TestApp } from '../support/app.ts';
@@ -8,6 +8,7 @@ import { launchBrowser } from '../support/browser.ts';
 import { registerAccount } from '../support/relying-party.ts';
 import { type ClientSite, startClientSite } from './client-site.ts';
 import { expectAt, expectHeading, follow, press, signIn } from './steps.ts';
+import { addDevice, type Device } from './virtual-device.ts';
 import { visit } from './visitor.ts';
 
 let app: TestApp;
@@ -23,25 +24,6 @@ afterAll(async () => {
   await library.close();
   await app.close();
 });
-
-type Device = { cdp: CDPSession; authenticatorId: string };
-
-/** A device with a screen lock, whose person answers each question at once. */
-async function addDevice(page: Page): Promise<Device> {
-  const cdp = await page.context().newCDPSession(page);
-  await cdp.send('WebAuthn.enable');
-  const { authenticatorId } = await cdp.send('WebAuthn.addVirtualAuthenticator', {
-    options: {
-      protocol: 'ctap2',
-      transport: 'internal',
-      hasResidentKey: true,
-      hasUserVerification: true,
-      isUserVerified: true,
-      automaticPresenceSimulation: true,
-    },
-  });
-  return { cdp, authenticatorId };
-}
 
 const answers = ({ cdp, authenticatorId }: Device, enabled: boolean) =>
   cdp.send('WebAuthn.setAutomaticPresenceSimulation', { authenticatorId, enabled });

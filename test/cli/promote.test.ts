@@ -9,7 +9,7 @@ import { findMove, startMove } from '../../src/db/move.ts';
 import { startApp, startAppForTest, testSecrets } from '../support/app.ts';
 import { type Outcome, runCommandLine } from '../support/command-line.ts';
 import { newDataFolder, removeDataFolder } from '../support/data-folder.ts';
-import { createTestDatabase, queryDatabase, type TestDatabase } from '../support/database.ts';
+import { cloneDatabase, createTestDatabase, queryDatabase, type TestDatabase } from '../support/database.ts';
 import { copyFaults, duringCopy } from '../support/during-copy.ts';
 import { signInSomebody, useAndStop } from '../support/filled-installation.ts';
 import { createPerson, readText } from '../support/person.ts';
@@ -92,9 +92,17 @@ describe('between two databases', () => {
       ...words,
     ]);
 
+  let kept: TestDatabase;
+  let used: Awaited<ReturnType<typeof useAndStop>>;
+  beforeAll(async () => {
+    kept = await createTestDatabase();
+    used = await useAndStop(kept);
+  });
+  afterAll(() => kept.drop());
+
   async function usedDatabase(): Promise<TestDatabase> {
-    const database = await emptyDatabase();
-    await useAndStop(database);
+    const database = await cloneDatabase(kept);
+    onTestFinished(database.drop);
     return database;
   }
 
@@ -213,12 +221,11 @@ describe('between two databases', () => {
   });
 
   test('who was signed in stays so', async () => {
-    const [source, target] = [await emptyDatabase(), await emptyDatabase()];
-    const { person, account } = await useAndStop(source);
+    const [source, target] = [await usedDatabase(), await emptyDatabase()];
     expect((await promote(source, target)).code).toBe(0);
     const app = await startAppForTest({ database: target });
     const same = createPerson(app.origin);
-    for (const [key, cookie] of person.jar) same.jar.set(key, cookie);
-    expect(readText((await same.open('/account')).html)).toContain(account.email);
+    for (const [key, cookie] of used.person.jar) same.jar.set(key, cookie);
+    expect(readText((await same.open('/account')).html)).toContain(used.account.email);
   });
 });

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { auditEvents } from '../../src/db/schema.ts';
 import { startApp, type TestApp } from '../support/app.ts';
 import { runCommandLine } from '../support/command-line.ts';
+import { fromElsewhere } from '../support/person.ts';
 import { registerAccount } from '../support/relying-party.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'latchkey-throttles-'));
@@ -26,10 +27,8 @@ async function run(...words: string[]): Promise<string> {
   return stdout;
 }
 
-let addresses = 0;
 async function logIn(email: string, password: string): Promise<number> {
-  addresses += 1;
-  const headers = { 'content-type': 'application/json', 'x-forwarded-for': `203.0.113.${addresses}` };
+  const headers = { 'content-type': 'application/json', ...fromElsewhere() };
   const body = JSON.stringify({ email, password });
   return (await fetch(`${app.origin}/auth/login`, { method: 'POST', headers, body })).status;
 }

@@ -196,6 +196,7 @@ describe('a value of another kind is one problem, by name', () => {
     ['BRAND_HUE', ['361', '-1', 'green', '12.5']],
     ['WEB_CONCURRENCY', ['0', '-1', 'all', '1.5']],
     ['STOP_DELAY_SECONDS', ['-1', '301', '5s']],
+    ['BACKUP_PASSPHRASE', ['eleven char', 'short']],
     ['METRICS_TOKEN', ['two words', 'näh', '=']],
     ['OTEL_EXPORTER_OTLP_ENDPOINT', ['otel:4318', 'grpc://otel:4317', 'http://otel:4318/?a=b', 'http://me:pw@otel']],
     ['OTEL_EXPORTER_OTLP_HEADERS', ['Bearer abc', 'a=%zz', 'a b=c', 'a=b,']],
@@ -337,7 +338,8 @@ describe('problems', () => {
       .string({ minLength: 8, maxLength: 60 })
       .map((noise) => `§${noise.trim().replaceAll('\0', '')},§`)
       .chain((noise) => fc.constantFrom(noise, `postgres:/${noise}`, `-----BEGIN PRIVATE KEY-----${noise}`));
-    const badEverywhere = names.filter((name) => name !== 'DATA_DIR' && name !== 'BRAND_NAME');
+    const takesNearlyAll: Name[] = ['DATA_DIR', 'BRAND_NAME', 'BACKUP_PASSPHRASE'];
+    const badEverywhere = names.filter((name) => !takesNearlyAll.includes(name));
     fc.assert(
       fc.property(fc.constantFrom(...badEverywhere), text, fc.boolean(), (name, secret, asFile) => {
         const { secret: mayBeFile } = describeVariable(name);
@@ -358,6 +360,7 @@ describe('a secret in a file', () => {
     OIDC_ENCRYPTION_KEY: encryptionKey,
     JWKS_PRIVATE_KEY: p256,
     SMTP_URL: 'smtp://me:pw@mail.example.com',
+    BACKUP_PASSPHRASE: 'correct horse battery',
     METRICS_TOKEN: 'abc',
     OTEL_EXPORTER_OTLP_HEADERS: 'authorization=Bearer%20abc',
   };

@@ -1,8 +1,8 @@
 /** One server and a PostgreSQL of the operator's own, under load: restarted, paused, and without a connection left. */
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type PostgresServer, startPostgresServer } from '../support/postgres-server.ts';
-import { type ServerProcess, sharedSecrets, startServer } from '../support/server.ts';
+import { type ServerProcess, sharedSecrets, startServer, untilReady } from '../support/server.ts';
 import { startLoad } from './load.ts';
 
 /**
@@ -26,15 +26,6 @@ afterAll(async () => {
   await postgres.remove();
 });
 
-async function expectReady(): Promise<void> {
-  const readiness = async () => {
-    const { status, body } = await fetch(`${server.origin}/readyz`);
-    await body?.cancel();
-    return status;
-  };
-  await vi.waitFor(async () => expect(await readiness()).toBe(200), { timeout: 20_000, interval: 100 });
-}
-
 test('restarted: "not now" while it is away, and nothing acknowledged is lost', { timeout: 120_000 }, async () => {
   const load = await startLoad(server);
   await load.served(12);
@@ -43,7 +34,7 @@ test('restarted: "not now" while it is away, and nothing acknowledged is lost', 
   await postgres.start();
   await load.served(12);
   await load.stopAndCheck();
-  await expectReady();
+  await untilReady(server);
 });
 
 test('out of connections: "not now", and service as soon as there are some', { timeout: 120_000 }, async () => {
@@ -55,7 +46,7 @@ test('out of connections: "not now", and service as soon as there are some', { t
   await postgres.query('alter role app connection limit -1');
   await load.served(12);
   await load.stopAndCheck();
-  await expectReady();
+  await untilReady(server);
   expect(server.stdout()).toContain('too many connections for role');
 });
 
@@ -68,5 +59,5 @@ test('paused: whoever gave up is served afterwards, with what he had before', { 
   await postgres.thaw();
   await load.served(24);
   await load.stopAndCheck();
-  await expectReady();
+  await untilReady(server);
 });

@@ -25,11 +25,8 @@ test('started at once they are all ready: one has migrated, and there is one rin
     provider.servers.map(async ({ port }) => (await fetch(`http://127.0.0.1:${port}/oidc/jwks`)).json()),
   );
   for (const set of sets) expect(set).toEqual(sets[0]);
-  const ring = await queryDatabase(
-    database.url,
-    'select alg, state, count(*)::int from signing_keys group by 1, 2 having count(*) > 1',
-  );
-  expect(ring).toEqual([]);
+  const signing = `select alg from signing_keys where state = 'current' order by alg collate "C"`;
+  expect(await queryDatabase(database.url, signing)).toEqual([{ alg: 'ES256' }, { alg: 'EdDSA' }, { alg: 'RS256' }]);
   const made = "select count(*)::int as made, count(distinct details ->> 'kid')::int as keys from audit_events";
   const [{ made: times, keys } = {}] = await queryDatabase(database.url, `${made} where event = 'key.created'`);
   expect(times).toBe(keys);

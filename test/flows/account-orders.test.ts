@@ -7,9 +7,9 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { users } from '../../src/db/schema.ts';
 import { startApp, type TestApp } from '../support/app.ts';
 import { readLink } from '../support/mailbox.ts';
-import { createPerson, type Person } from '../support/person.ts';
+import { createStranger, type Person, postJson } from '../support/person.ts';
 import { password } from '../support/relying-party.ts';
-import { postJson, turnOnTwoStep } from '../support/two-step.ts';
+import { setUpTwoStep } from '../support/two-step-person.ts';
 
 let app: TestApp;
 beforeAll(async () => {
@@ -19,11 +19,7 @@ afterAll(() => app.close());
 
 const newPassword = 'kestrel over tidewater';
 
-let addresses = 0;
-function browser(): Person {
-  addresses += 1;
-  return createPerson(app.origin, { 'x-forwarded-for': `203.${addresses >> 8}.113.${addresses & 255}` });
-}
+const browser = () => createStranger(app);
 
 /** A new account with two-step sign-in, and a browser that knows nothing of it. */
 async function newWorld() {
@@ -33,7 +29,7 @@ async function newWorld() {
   const { sub } = (await registered.json()) as { sub: string };
   const logIn = (person: Person, password: string) =>
     postJson(person, '/auth/login', { email: account.email, password });
-  const { recoveryCodes } = await turnOnTwoStep(app, home);
+  const { recoveryCodes } = await setUpTwoStep(app, home, { ...account, sub, name: 'Ada' });
   const person = browser();
   return {
     account,

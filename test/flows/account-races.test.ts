@@ -6,10 +6,9 @@ import { addPasskey, type Offer } from '../accounts/passkey-fixture.ts';
 import { startApp, type TestApp } from '../support/app.ts';
 import { createPasskey } from '../support/authenticator.ts';
 import { readLink, readMails } from '../support/mailbox.ts';
-import { createPerson, type Person, readForm } from '../support/person.ts';
+import { createStranger, type Person, postJson, readForm } from '../support/person.ts';
 import { password, registerAccount } from '../support/relying-party.ts';
-import { postJson, turnOnTwoStep } from '../support/two-step.ts';
-import { authenticatorOf } from '../support/two-step-person.ts';
+import { authenticatorOf, setUpTwoStep } from '../support/two-step-person.ts';
 
 let app: TestApp;
 let other: TestApp;
@@ -32,12 +31,7 @@ beforeEach(async () => {
   expect(await statusOf(logIn(home))).toBe(200);
 });
 
-let addresses = 0;
-/** Each at an address of its own, so that no limit answers first. */
-function browser(): Person {
-  addresses += 1;
-  return createPerson(app.origin, { 'x-forwarded-for': `203.${addresses >> 8}.113.${addresses & 255}` });
-}
+const browser = () => createStranger(app);
 const browsers = (count = 8) => Array.from({ length: count }, browser);
 
 const logIn = (person: Person, secret = ada.password) =>
@@ -189,17 +183,17 @@ describe('a second factor (SECURITY 54)', () => {
   }
 
   test('a code of the app signs in one of eight browsers', async () => {
-    const { code } = await turnOnTwoStep(app, home);
+    const { code } = await setUpTwoStep(app, home, ada);
     const people = await afterPassword(browsers());
-    const shown = code();
+    const shown = await code();
     expect(await atOnce('/auth/second-factor', people, () => ({ code: shown }))).toEqual(one(200, 401));
     expect(await signedIn(people)).toBe(1);
   });
 
   test('and so does one of its step and the next, each once', async () => {
-    const { code } = await turnOnTwoStep(app, home);
+    const { code } = await setUpTwoStep(app, home, ada);
     const people = await afterPassword(browsers());
-    const codes = [code(), code(1)];
+    const codes = [await code(), await code(1)];
     const statuses = await atOnce('/auth/second-factor', people, (index) => ({ code: codes[index >> 2] }));
     const won = statuses.filter((status) => status === 200).length;
     // The later step, when it comes first, ends the earlier one too.
@@ -210,7 +204,7 @@ describe('a second factor (SECURITY 54)', () => {
   test('a recovery code signs in one of eight browsers, and is told of once', async () => {
     const {
       recoveryCodes: [code = ''],
-    } = await turnOnTwoStep(app, home);
+    } = await setUpTwoStep(app, home, ada);
     const people = await afterPassword(browsers());
     expect(await atOnce('/auth/second-factor', people, () => ({ code }))).toEqual(one(200, 401));
     expect(await signedIn(people)).toBe(1);
@@ -218,7 +212,7 @@ describe('a second factor (SECURITY 54)', () => {
   });
 
   test('one step of one sign-in is finished once, with codes that are all good', async () => {
-    const { recoveryCodes: codes } = await turnOnTwoStep(app, home);
+    const { recoveryCodes: codes } = await setUpTwoStep(app, home, ada);
     const [{ jar }] = (await afterPassword([browser()])) as [Person];
     const people = browsers().map((person) => withJar(person, jar));
     expect(await atOnce('/auth/second-factor', people, (index) => ({ code: codes[index] }))).toEqual(one(200, 401));

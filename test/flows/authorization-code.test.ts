@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { sql } from 'drizzle-orm';
 import * as client from 'openid-client';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { post } from '../security/protocol.ts';
 import { startApp, type TestApp } from '../support/app.ts';
 import { createPerson, readCheckboxes, readText } from '../support/person.ts';
 import {
@@ -25,25 +26,6 @@ beforeAll(async () => {
   account = await registerAccount(app);
 });
 afterAll(() => app.close());
-
-/** A token request without a library in between. */
-async function token(parameters: Record<string, string>, headers: Record<string, string> = {}) {
-  const response = await fetch(`${app.issuer}/token`, {
-    method: 'POST',
-    headers,
-    body: new URLSearchParams(parameters),
-  });
-  return {
-    status: response.status,
-    body: (await response.json()) as Record<string, unknown>,
-    headers: response.headers,
-  };
-}
-
-function basic(registration: { client_id: string; client_secret?: string }): Record<string, string> {
-  const pair = `${encodeURIComponent(registration.client_id)}:${encodeURIComponent(registration.client_secret ?? '')}`;
-  return { authorization: `Basic ${Buffer.from(pair).toString('base64')}` };
-}
 
 test('a relying party signs a person in: ID token, userinfo, introspection, revocation', async () => {
   const { tokens } = await signInThrough(app, rp, account);
@@ -267,7 +249,7 @@ test('a public client needs PKCE and gets CORS for its own origins only', async 
   const page = await person.open(bare.href);
   expect(page.left?.searchParams.get('error')).toBe('invalid_request');
   const ask = (origin: string) =>
-    token({ grant_type: 'authorization_code', code: 'x', client_id: registration.client_id }, { origin });
+    post(app, 'token', { grant_type: 'authorization_code', code: 'x' }, registration, { origin });
   expect((await ask('https://spa.example')).headers.get('access-control-allow-origin')).toBe('https://spa.example');
   const foreign = await ask('https://evil.example');
   expect(foreign.headers.get('access-control-allow-origin')).toBeNull();
@@ -278,8 +260,8 @@ test('client_secret_post and client_secret_basic both work, a wrong secret is 40
   const registration = await registerClient(app, { grant_types: ['client_credentials'], redirect_uris: undefined });
   const { client_id, client_secret = '' } = registration;
   const grant = { grant_type: 'client_credentials' };
-  expect((await token({ ...grant, client_id, client_secret })).status).toBe(200);
-  expect((await token(grant, basic(registration))).status).toBe(200);
-  const wrong = await token(grant, basic({ client_id, client_secret: randomBytes(32).toString('base64url') }));
+  expect((await post(app, 'token', { ...grant, client_id, client_secret })).status).toBe(200);
+  expect((await post(app, 'token', grant, registration)).status).toBe(200);
+  const wrong = await post(app, 'token', grant, { client_id, client_secret: randomBytes(32).toString('base64url') });
   expect(wrong).toMatchObject({ status: 401, body: { error: 'invalid_client' } });
 });

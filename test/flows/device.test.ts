@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vite
 import { auditEvents } from '../../src/db/schema.ts';
 import { startApp, type TestApp } from '../support/app.ts';
 import { type Device, deviceGrant, enterCode, pollOnce, registerDevice, startDevice } from '../support/device.ts';
-import { createPerson, type Page, type Person, readCheckboxes, readText } from '../support/person.ts';
+import { createPerson, createStranger, type Page, type Person, readCheckboxes, readText } from '../support/person.ts';
 import { allow, registerAccount, signIn } from '../support/relying-party.ts';
 
 let app: TestApp;
@@ -22,12 +22,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-let people = 0;
-/** Each from an address of their own, so that no limit per address takes part. */
-function newPerson(): Person {
-  people += 1;
-  return createPerson(app.origin, { 'x-forwarded-for': `203.0.113.${people}` });
-}
+const newPerson = () => createStranger(app);
 
 async function signedIn(account = ada): Promise<Person> {
   const person = newPerson();
@@ -76,7 +71,7 @@ describe('the whole way', () => {
     });
     expect(await pollOnce(app, tv, device)).toMatchObject({ status: 400, error: 'authorization_pending' });
 
-    const person = newPerson();
+    const person = createPerson(app.origin, { 'x-forwarded-for': '203.0.113.1' });
     const form = await person.open(device.verification_uri);
     expect(form.status).toBe(200);
     const confirm = await person.submit(form, 'device', { user_code: device.user_code }, 'device-submit');

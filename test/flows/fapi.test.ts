@@ -13,7 +13,7 @@ import {
   signWith,
 } from '../support/client-keys.ts';
 import { createProofKey } from '../support/dpop.ts';
-import { createPerson, type Person } from '../support/person.ts';
+import { createPerson, fromElsewhere, type Person } from '../support/person.ts';
 import { allow, type Registration, registerAccount, registerClient, signIn } from '../support/relying-party.ts';
 import { createCertificate } from '../support/x509.ts';
 
@@ -32,13 +32,6 @@ beforeAll(async () => {
   redirectUri = `${app.origin}/callback`;
 });
 afterAll(() => app.close());
-
-/** More clients than one address may register in a minute. */
-let visitors = 0;
-function fromElsewhere(): Record<string, string> {
-  visitors += 1;
-  return { 'x-forwarded-for': `198.51.100.${visitors}` };
-}
 
 function register(metadata: Record<string, unknown> = {}): Promise<Registration & Record<string, unknown>> {
   const asked = { fapi_profile: '2.0_security', jwks: { keys: [keys.jwk] }, ...metadata };

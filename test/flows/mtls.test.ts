@@ -9,6 +9,7 @@ import { advance, basic, issueCode, post, redeem, type SignedIn, signedInPerson 
 import { startApp, type TestApp } from '../support/app.ts';
 import { assertionClaims, assertionType, createClientKeys, signWith } from '../support/client-keys.ts';
 import { createProofKey } from '../support/dpop.ts';
+import { fromElsewhere } from '../support/person.ts';
 import { type Registration, registerClient } from '../support/relying-party.ts';
 import { base64Of, createCertificate, type Holder } from '../support/x509.ts';
 
@@ -63,13 +64,6 @@ afterEach(() => {
 function registerService(metadata: Record<string, unknown>): Promise<Registration> {
   const service = { redirect_uris: undefined, grant_types: ['client_credentials'], ...metadata };
   return registerClient(app, service, fromElsewhere());
-}
-
-/** More clients than one address may register in a minute. */
-let visitors = 0;
-function fromElsewhere(): Record<string, string> {
-  visitors += 1;
-  return { 'x-forwarded-for': `198.51.100.${visitors}` };
 }
 
 const byName = (name: Record<string, string>) =>

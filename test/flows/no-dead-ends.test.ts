@@ -2,7 +2,7 @@
 import * as client from 'openid-client';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { startApp, type TestApp } from '../support/app.ts';
-import { createPerson, type Page, type Person, readText } from '../support/person.ts';
+import { createStranger, type Page, type Person, readText } from '../support/person.ts';
 import {
   allow,
   discover,
@@ -30,11 +30,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-let people = 0;
-function newPerson(): Person {
-  people += 1;
-  return createPerson(app.origin, { 'x-forwarded-for': `203.0.113.${people}` });
-}
+const newPerson = () => createStranger(app);
 
 function expectInterrupted(page: Page, why: RegExp): void {
   expect(page.status).toBe(400);

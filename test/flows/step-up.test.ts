@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi 
 import { advance, authorizationUrl, issueCode, redeem } from '../security/protocol.ts';
 import { startApp, type TestApp } from '../support/app.ts';
 import { pollOnce, registerDevice, startDevice } from '../support/device.ts';
-import { createPerson, type Page, type Person, readText } from '../support/person.ts';
+import { createStranger, type Page, type Person, readText } from '../support/person.ts';
 import { allow, type Registration, registerAccount, registerClient, signIn } from '../support/relying-party.ts';
 import {
   type Account,
@@ -23,7 +23,6 @@ let strict: Registration;
 /** Two-step sign-in is on, and the browser remembered: its session has shown the password alone. */
 let ada: TwoStepPerson;
 let browser: Person;
-let addresses = 0;
 
 beforeAll(async () => {
   app = await startApp({ env: { TRUST_PROXY: '1' } });
@@ -46,10 +45,7 @@ afterEach(() => {
 });
 afterAll(() => app.close());
 
-function newBrowser(): Person {
-  addresses += 1;
-  return createPerson(app.origin, { 'x-forwarded-for': `192.0.2.${addresses}` });
-}
+const newBrowser = () => createStranger(app);
 
 const ask = (changes: Record<string, string> = {}, by = client) => browser.open(authorizationUrl(app, by, changes));
 const essential = (...values: string[]) => JSON.stringify({ id_token: { acr: { essential: true, values } } });

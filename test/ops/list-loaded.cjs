@@ -1,7 +1,15 @@
-// Preloaded into a server: writes down at its end which files of packages it loaded. Workers in threads have other lists.
+// Preloaded into a server: writes down at its end which files it loaded, and of Node's own parts which. Threads have other lists.
 const { writeFileSync } = require('node:fs');
+const { registerHooks } = require('node:module');
 const { isMainThread } = require('node:worker_threads');
 
 if (isMainThread) {
-  process.on('exit', () => writeFileSync(process.env.LIST_LOADED, Object.keys(require.cache).join('\n')));
+  const loaded = new Set();
+  registerHooks({
+    load(url, context, next) {
+      loaded.add(url);
+      return next(url, context);
+    },
+  });
+  process.on('exit', () => writeFileSync(process.env.LIST_LOADED, [...loaded, ...process.moduleLoadList].join('\n')));
 }

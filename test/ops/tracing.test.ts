@@ -1,15 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { type StartOptions, startApp } from '../support/app.ts';
 import { assertionClaims, assertionType, createClientKeys, signWith } from '../support/client-keys.ts';
-import { createTestDatabase } from '../support/database.ts';
 import { startDocuments } from '../support/documents.ts';
 import { discover, registerAccount, registerClient, signInThrough } from '../support/relying-party.ts';
-import { sharedSecrets, startServer } from '../support/server.ts';
 import { type CollectedSpan, startCollector } from '../support/trace-collector.ts';
 
 /** An application that tells a collector; `done` stops it, which sends what was not sent yet. */
@@ -175,32 +169,3 @@ test('a collector that is down is told of once, and is nobody else’s problem',
   await app.close();
   expect(app.log.filter(({ msg }) => /traces do not reach/.test(msg))).toHaveLength(1);
 });
-
-test('without OTEL_EXPORTER_OTLP_ENDPOINT nothing of OpenTelemetry that does anything is loaded', async () => {
-  const database = await createTestDatabase();
-  onTestFinished(database.drop);
-  const folder = await mkdtemp(join(tmpdir(), 'latchkey-loaded-'));
-  onTestFinished(() => rm(folder, { recursive: true }));
-  const loadedWith = async (env: Record<string, string>) => {
-    const list = join(folder, `${Object.keys(env).length}.txt`);
-    const process = await startServer({
-      env: {
-        ...sharedSecrets,
-        DATABASE_URL: database.url,
-        NODE_OPTIONS: `--require=${join(import.meta.dirname, 'list-loaded.cjs')}`,
-        LIST_LOADED: list,
-        ...env,
-      },
-    });
-    await process.stop();
-    const packages = readFileSync(list, 'utf8').matchAll(/node_modules\/(@opentelemetry\/[^/]+)/g);
-    return [...new Set([...packages].map(([, name]) => name))].toSorted();
-  };
-  const [without, traced] = await Promise.all([
-    loadedWith({}),
-    loadedWith({ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:9' }),
-  ]);
-  // prom-client loads the interfaces, which do nothing by themselves.
-  expect(without).toEqual(['@opentelemetry/api']);
-  expect(traced).toContain('@opentelemetry/sdk-trace-node');
-}, 60_000);

@@ -1,10 +1,8 @@
 /** Several workers behind one port: a scrape meets one of them and hears of all. */
-import { execFile } from 'node:child_process';
-import { promisify } from 'node:util';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { createTestDatabase } from '../support/database.ts';
 import { scrape } from '../support/metrics.ts';
-import { sharedSecrets, startServer } from '../support/server.ts';
+import { childrenOf, sharedSecrets, startServer } from '../support/server.ts';
 
 test('a scrape of any worker is the sum over all, and a worker that ends takes nothing from it', async () => {
   const database = await createTestDatabase();
@@ -45,9 +43,7 @@ test('a scrape of any worker is the sum over all, and a worker that ends takes n
 }, 120_000);
 
 async function pidOfAWorker(primary: number): Promise<number> {
-  const { stdout } = await promisify(execFile)('ps', ['-A', '-o', 'pid=,ppid=']);
-  const rows = stdout.split('\n').map((line) => line.trim().split(/\s+/).map(Number));
-  const [worker] = rows.flatMap(([pid = 0, parent]) => (parent === primary ? [pid] : []));
+  const [worker] = await childrenOf(primary);
   if (!worker) throw new Error('no worker runs');
   return worker;
 }

@@ -1,6 +1,6 @@
 /** Two servers on one database are one provider. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { createEmptyDatabase, queryDatabase, type TestDatabase } from '../support/database.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { enterCode, pollOnce, registerDevice, startDevice } from '../support/device.ts';
 import { type Instances, startInstances } from '../support/instances.ts';
 import { createPerson, readText } from '../support/person.ts';
@@ -23,7 +23,7 @@ let rp: RelyingParty;
 let account: Awaited<ReturnType<typeof registerAccount>>;
 
 beforeAll(async () => {
-  database = await createEmptyDatabase();
+  database = await createTestDatabase();
   provider = await startInstances(database, { env: { REFRESH_TOKEN_LEEWAY: '0' } });
   registration = await registerClient(provider, { token_endpoint_auth_method: 'client_secret_post' });
   rp = await discover(provider, registration);
@@ -47,20 +47,6 @@ async function eightTokenRequests(parameters: Record<string, string>) {
     lost: settled.filter(({ status, body }) => status === 400 && body.error === 'invalid_grant'),
   };
 }
-
-test('started at once on an empty database they take turns: one migrates, keys are made once', async () => {
-  const migrations = provider.servers.map((server) => /"applied":(\d+)/.exec(server.stdout())?.[1]).filter(Boolean);
-  expect(migrations, 'one of them said so').toHaveLength(1);
-  const keySets = await Promise.all(
-    provider.servers.map(async ({ port }) => (await fetch(`http://127.0.0.1:${port}/oidc/jwks`)).json()),
-  );
-  expect(keySets[0]).toEqual(keySets[1]);
-  const rows = await queryDatabase(
-    database.url,
-    `select alg from signing_keys where state = 'current' order by alg collate "C"`,
-  );
-  expect(rows).toEqual([{ alg: 'ES256' }, { alg: 'EdDSA' }, { alg: 'RS256' }]);
-});
 
 test('a flow whose every other step is another server’s ends in tokens', async () => {
   const before = provider.servers.map((server) => requestCount(server));

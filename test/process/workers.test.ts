@@ -1,15 +1,13 @@
 /** Several processes that serve requests: who looks after them, and how they end. */
-import { execFile } from 'node:child_process';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { findPostmaster } from '../../src/db/embedded-postmaster.ts';
 import { newDataFolder, removeDataFolder } from '../support/data-folder.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { discover, registerAccount, registerClient, signInThrough } from '../support/relying-party.ts';
-import { launchServer, type ServerProcess, sharedSecrets, startServer } from '../support/server.ts';
+import { childrenOf, launchServer, type ServerProcess, sharedSecrets, startServer } from '../support/server.ts';
 
 let database: TestDatabase;
 let env: Record<string, string>;
@@ -27,11 +25,7 @@ afterAll(async () => {
 
 const patience = { timeout: 60_000, interval: 50 };
 
-async function workersOf({ pid }: ServerProcess): Promise<number[]> {
-  const { stdout } = await promisify(execFile)('ps', ['-A', '-o', 'pid=,ppid=']);
-  const rows = stdout.split('\n').map((line) => line.trim().split(/\s+/).map(Number));
-  return rows.flatMap(([child = 0, parent]) => (parent === pid ? [child] : []));
-}
+const workersOf = ({ pid }: ServerProcess) => childrenOf(pid);
 
 /** One new connection after the other, until told to stop. Answers what failed. */
 async function ask(stop: AbortSignal): Promise<{ answered: number; failed: unknown[] }> {

@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vite
 import { auditEvents, oidcGrants } from '../../src/db/schema.ts';
 import { startApp, startAppForTest, type TestApp } from '../support/app.ts';
 import { type Device, enterCode, pollOnce, registerDevice, startDevice } from '../support/device.ts';
-import { createPerson, type Page, type Person, readForm, readText } from '../support/person.ts';
+import { createPerson, createStranger, type Page, type Person, readForm, readText } from '../support/person.ts';
 import { allow, password, type Registration, registerAccount, signIn } from '../support/relying-party.ts';
 import { advance } from './protocol.ts';
 
@@ -20,11 +20,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-let people = 0;
-function newPerson(at: Pick<TestApp, 'origin'> = app): Person {
-  people += 1;
-  return createPerson(at.origin, { 'x-forwarded-for': `203.0.113.${people}` });
-}
+const newPerson = (at: Pick<TestApp, 'origin'> = app) => createStranger(at);
 
 async function signedInPerson(account?: Awaited<ReturnType<typeof registerAccount>>): Promise<Person> {
   const person = newPerson();

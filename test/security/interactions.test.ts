@@ -1,7 +1,7 @@
 /** An interaction belongs to the browser that it began in (SECURITY 29). */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startApp, type TestApp } from '../support/app.ts';
-import { createPerson, type Page, type Person } from '../support/person.ts';
+import { createStranger, type Page, type Person } from '../support/person.ts';
 import {
   allow,
   discover,
@@ -25,11 +25,7 @@ beforeAll(async () => {
 });
 afterAll(() => app.close());
 
-let people = 0;
-function newPerson(): Person {
-  people += 1;
-  return createPerson(app.origin, { 'x-forwarded-for': `203.0.113.${people}` });
-}
+const newPerson = () => createStranger(app);
 
 const post = (person: Person, path: string, body: Record<string, string>) =>
   person.request(path, { method: 'POST', body: new URLSearchParams(body) });

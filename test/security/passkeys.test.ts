@@ -9,7 +9,6 @@ import {
   addPasskey,
   ask,
   isSignedIn,
-  stranger as personAt,
   personWithPasskey,
   send,
   signedInPerson,
@@ -17,7 +16,7 @@ import {
 } from '../accounts/passkey-fixture.ts';
 import { startApp, startAppForTest, type TestApp } from '../support/app.ts';
 import { type Answering, createPasskey, type MakingOptions, type SoftPasskey } from '../support/authenticator.ts';
-import { createPerson, type Person } from '../support/person.ts';
+import { createPerson, createStranger, type Person } from '../support/person.ts';
 
 let app: TestApp;
 let ada: { account: Account; person: Person; passkey: SoftPasskey };
@@ -28,7 +27,7 @@ beforeAll(async () => {
 });
 afterAll(() => app.close());
 
-const stranger = () => personAt(app);
+const stranger = () => createStranger(app);
 const refusal = { error: 'invalid_credentials', error_description: 'That passkey did not work here.' };
 
 async function failuresOf(accountId: string): Promise<unknown[]> {

@@ -1,7 +1,7 @@
 /** Changing the password: the old one is asked for, and whoever had got in is out. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startApp, type TestApp } from '../support/app.ts';
-import { createPerson, type Page, type Person, readText } from '../support/person.ts';
+import { createPerson, fromElsewhere, type Page, type Person, readText } from '../support/person.ts';
 import { discover, password, type Registration, registerClient, signIn } from '../support/relying-party.ts';
 import {
   authorizationUrl,
@@ -23,7 +23,6 @@ let app: TestApp;
 let client: Registration;
 let own: Registration;
 let ada: SignedIn;
-let addresses = 0;
 
 beforeAll(async () => {
   app = await startApp({ env: { TRUST_PROXY: '1', PASSWORD_CHECK: 'common' } });
@@ -36,13 +35,8 @@ beforeEach(async () => {
 });
 afterAll(() => app.close());
 
-/** Each attempt from an address of its own, so that the limits per address do not answer first. */
 function send(path: string, body: Record<string, string>, who: Pick<Person, 'request'>): Promise<Response> {
-  addresses += 1;
-  const headers = {
-    'content-type': 'application/json',
-    'x-forwarded-for': `198.51.${addresses >> 8}.${addresses & 255}`,
-  };
+  const headers = { 'content-type': 'application/json', ...fromElsewhere() };
   return who.request(path, { method: 'POST', body: JSON.stringify(body), headers });
 }
 

@@ -1,7 +1,7 @@
 /** Passwords, as a stranger meets them from outside. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startApp, startAppForTest, type TestApp } from '../support/app.ts';
-import { createPerson, readText } from '../support/person.ts';
+import { createPerson, fromElsewhere, readText } from '../support/person.ts';
 import { discover, registerAccount, registerClient } from '../support/relying-party.ts';
 
 let app: TestApp;
@@ -13,16 +13,13 @@ beforeAll(async () => {
 });
 afterAll(() => app.close());
 
-let strangers = 0;
-/** Each request from an address of its own, so that the limits per address do not answer first. */
 function send(path: string, body: Record<string, string>, as: 'json' | 'form' = 'json', to = app): Promise<Response> {
-  strangers += 1;
   return fetch(to.origin + path, {
     method: 'POST',
     body: as === 'form' ? new URLSearchParams(body) : JSON.stringify(body),
     redirect: 'manual',
     headers: {
-      'x-forwarded-for': `198.51.${strangers >> 8}.${strangers & 255}`,
+      ...fromElsewhere(),
       ...(as === 'json' && { 'content-type': 'application/json' }),
     },
   });

@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi 
 import { auditEvents, emailTokens, mails, users } from '../../src/db/schema.ts';
 import { startApp, type TestApp } from '../support/app.ts';
 import { readLink, readMail, readMails } from '../support/mailbox.ts';
-import { createPerson, type Person, readText } from '../support/person.ts';
+import { createPerson, fromElsewhere, type Person, readText } from '../support/person.ts';
 import {
   discover,
   password,
@@ -22,7 +22,6 @@ const next = 'kestrel over tidewater';
 let app: TestApp;
 let client: Registration;
 let ada: SignedIn;
-let addresses = 0;
 
 beforeAll(async () => {
   app = await startApp({ env: { TRUST_PROXY: '1', PASSWORD_CHECK: 'common' } });
@@ -36,11 +35,6 @@ afterEach(() => {
 });
 afterAll(() => app.close());
 
-/** Each request from an address of its own, so that the limits per address do not answer first. */
-function fromElsewhere(): Record<string, string> {
-  addresses += 1;
-  return { 'x-forwarded-for': `198.51.${addresses >> 8}.${addresses & 255}` };
-}
 function send(path: string, body: object, who: Pick<Person, 'request'> = createPerson(app.origin), headers = {}) {
   const init = { method: 'POST', body: JSON.stringify(body) };
   return who.request(path, {

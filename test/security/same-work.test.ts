@@ -10,6 +10,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi 
 import { closeServer } from '../../src/ops/stop.ts';
 import { startApp, type TestApp } from '../support/app.ts';
 import { listen } from '../support/listen.ts';
+import { fromElsewhere } from '../support/person.ts';
 import { registerAccount } from '../support/relying-party.ts';
 
 type Work = { statements: string[]; hashes: string[] };
@@ -52,13 +53,11 @@ function costOf({ rounds, hash }: { rounds?: number; hash?: string }): string | 
   return rounds === undefined ? hash?.slice(0, 7) : `${rounds}`;
 }
 
-let addresses = 0;
 function requestWith(body: object, as: 'json' | 'form'): RequestInit {
-  addresses += 1;
   return {
     body: as === 'json' ? JSON.stringify(body) : new URLSearchParams(body as Record<string, string>),
     headers: {
-      'x-forwarded-for': `203.0.113.${addresses}`,
+      ...fromElsewhere(),
       ...(as === 'json' && { 'content-type': 'application/json' }),
     },
   };

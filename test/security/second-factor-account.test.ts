@@ -6,7 +6,7 @@ import { rememberedDevices, totpSecrets, users } from '../../src/db/schema.ts';
 import { startApp, type TestApp } from '../support/app.ts';
 import { runCommandLine } from '../support/command-line.ts';
 import { readMail } from '../support/mailbox.ts';
-import { createPerson, type Person, readText } from '../support/person.ts';
+import { createStranger, type Person, postJson, readText } from '../support/person.ts';
 import { registerAccount, signIn } from '../support/relying-party.ts';
 import {
   atSecondStep,
@@ -21,7 +21,6 @@ import { advance } from './protocol.ts';
 
 let app: TestApp;
 let ada: TwoStepPerson;
-let addresses = 0;
 
 beforeAll(async () => {
   app = await startApp({ env: { TRUST_PROXY: '1' } });
@@ -32,17 +31,8 @@ afterEach(() => {
 });
 afterAll(() => app.close());
 
-/** A browser at an address of its own: limits per address are another test's. */
-function newBrowser(): Person {
-  addresses += 1;
-  return createPerson(app.origin, { 'x-forwarded-for': `198.51.100.${addresses}` });
-}
+const newBrowser = () => createStranger(app);
 const secondStep = (who = ada, person = newBrowser()) => atSecondStep(app, who.account, person);
-
-function sendJson(person: Person, path: string, body: object): Promise<Response> {
-  const headers = { 'content-type': 'application/json', accept: 'application/json' };
-  return person.request(path, { method: 'POST', headers, body: JSON.stringify(body) });
-}
 
 describe('a remembered browser', () => {
   async function remembered(who: TwoStepPerson): Promise<Person> {
@@ -118,7 +108,7 @@ describe('setting up and turning off', () => {
     const eve = await twoStepPerson(app);
     advance(11 * 60);
     for (const path of ['/account/two-step/removal', '/account/two-step/recovery-codes', '/account/two-step/set-up']) {
-      const answer = await sendJson(eve.person, path, {});
+      const answer = await postJson(eve.person, path, {});
       expect([path, answer.status, await answer.json()]).toEqual([
         path,
         401,

@@ -1,7 +1,7 @@
 /** One session, many requests at once: nothing a tab was given is lost, and nothing that ended comes back. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startApp, type TestApp } from '../support/app.ts';
-import { createPerson, type Person } from '../support/person.ts';
+import { createStranger, type Person } from '../support/person.ts';
 import {
   discover,
   type RelyingParty,
@@ -28,11 +28,7 @@ beforeAll(async () => {
 });
 afterAll(() => app.close());
 
-let people = 0;
-function newPerson(): Person {
-  people += 1;
-  return createPerson(app.origin, { 'x-forwarded-for': `203.0.113.${people}` });
-}
+const newPerson = () => createStranger(app);
 
 async function signedIn(): Promise<Person> {
   const person = newPerson();

@@ -6,9 +6,9 @@ import { throttles } from '../../src/db/schema.ts';
 import { sha256 } from '../../src/lib/hash.ts';
 import { startApp, startAppForTest, type TestApp } from '../support/app.ts';
 import { readLink, readMails } from '../support/mailbox.ts';
-import { createPerson, type Person, readText } from '../support/person.ts';
+import { createPerson, createStranger, fromElsewhere, type Person, postJson, readText } from '../support/person.ts';
 import { discover, registerAccount, registerClient, signIn } from '../support/relying-party.ts';
-import { forgetSteps, postJson, type TwoStep, turnOnTwoStep } from '../support/two-step.ts';
+import { setUpTwoStep, type TwoStepPerson } from '../support/two-step-person.ts';
 
 let app: TestApp;
 let ada: Awaited<ReturnType<typeof registerAccount>>;
@@ -24,12 +24,8 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-let addresses = 0;
-/** A browser nobody knows, at an address of its own. */
-function stranger(to: TestApp = app): Person {
-  addresses += 1;
-  return createPerson(to.origin, { 'x-forwarded-for': `203.${addresses >> 8}.113.${addresses & 255}` });
-}
+/** In a browser nobody knows. */
+const stranger = (to: TestApp = app) => createStranger(to);
 
 /** Ada's browser, in which she is signed in. */
 async function home(account = ada): Promise<Person> {
@@ -91,12 +87,12 @@ describe('a password', () => {
 });
 
 describe('a second factor', () => {
-  let twoStep: TwoStep;
+  let twoStep: TwoStepPerson;
   let person: Person;
 
   beforeEach(async () => {
     person = await home();
-    twoStep = await turnOnTwoStep(app, person);
+    twoStep = await setUpTwoStep(app, person, ada);
   });
 
   async function afterPassword(browser: Person = stranger()): Promise<Person> {
@@ -117,7 +113,7 @@ describe('a second factor', () => {
   test('ten wrong codes of either kind, from whichever browser, and no more are judged', async () => {
     await useUp();
     const browser = await afterPassword();
-    for (const code of [twoStep.code(), twoStep.recoveryCodes[0] as string, '000000']) {
+    for (const code of [await twoStep.code(), twoStep.recoveryCodes[0] as string, '000000']) {
       await expectTooMany(await enter(browser, code));
     }
     expect(await isSignedIn(browser)).toBe(false);
@@ -132,7 +128,7 @@ describe('a second factor', () => {
     for (let index = 0; index < 3; index += 1) {
       const browser = await afterPassword();
       await afterPassword(browser);
-      await expectTooMany(await enter(browser, twoStep.code()));
+      await expectTooMany(await enter(browser, await twoStep.code()));
     }
   });
 
@@ -141,10 +137,10 @@ describe('a second factor', () => {
     const rp = await discover(app, await registerClient(app));
     const browser = stranger();
     const page = await signIn(browser, await browser.open((await rp.start()).url), ada);
-    const refused = await browser.submit(page, 'second-factor', { code: twoStep.code() });
+    const refused = await browser.submit(page, 'second-factor', { code: await twoStep.code() });
     expect(refused.status).toBe(429);
     const other = await startAppForTest({ env: { TRUST_PROXY: '1' }, database: { url: app.databaseUrl } });
-    await expectTooMany(await enter(await afterPassword(stranger(other)), twoStep.code()));
+    await expectTooMany(await enter(await afterPassword(stranger(other)), await twoStep.code()));
   });
 
   test('in parallel no more than ten are judged', async () => {
@@ -158,19 +154,18 @@ describe('a second factor', () => {
     await useUp();
     await person.open('/auth/logout', { method: 'POST', body: new URLSearchParams() });
     await afterPassword(person);
-    expect((await enter(person, twoStep.code())).status).toBe(200);
+    expect((await enter(person, await twoStep.code())).status).toBe(200);
     expect(await isSignedIn(person)).toBe(true);
-    await forgetSteps(app);
     vi.setSystemTime(Date.now() + 15 * 60_000);
     const browser = await afterPassword();
-    expect((await enter(browser, twoStep.code())).status).toBe(200);
+    expect((await enter(browser, await twoStep.code())).status).toBe(200);
   });
 
   test('a reset by mail starts no new count of codes, in no browser (SECURITY 53)', async () => {
     await useUp();
     const browser = await reset('kestrel over tidewater');
     expect((await logIn(browser, 'kestrel over tidewater')).status).toBe(401);
-    await expectTooMany(await enter(browser, twoStep.code()));
+    await expectTooMany(await enter(browser, await twoStep.code()));
   });
 });
 
@@ -246,8 +241,7 @@ describe('who is counted, on these paths too', () => {
     ['/auth/reset-password', 60, { token: 'x' }],
     ['/auth/verify-email', 60, { token: 'x' }],
   ])('%s: %i a minute from one address, however it is written and whatever it claims', async (path, most, body) => {
-    addresses += 1;
-    const from = `198.18.0.${addresses & 255}`;
+    const { 'x-forwarded-for': from } = fromElsewhere();
     const send = (spelled: string, index: number) =>
       postJson(createPerson(app.origin, { 'x-forwarded-for': `10.0.0.${index}, ${from}` }), spelled, body);
     const spellings = [path, path.toUpperCase(), `${path}/`, `${path}?x=1`];

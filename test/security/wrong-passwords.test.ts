@@ -1,7 +1,7 @@
 /** Too many wrong passwords: whom that stops, whom it does not, and for how long. */
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { startApp, startAppForTest, type TestApp } from '../support/app.ts';
-import { createPerson, type Person, readText } from '../support/person.ts';
+import { createStranger, fromElsewhere, type Person, readText } from '../support/person.ts';
 import { discover, password, registerAccount, registerClient, signIn } from '../support/relying-party.ts';
 
 async function expectTooMany(response: Response, mostSeconds: number): Promise<void> {
@@ -15,7 +15,6 @@ async function expectTooMany(response: Response, mostSeconds: number): Promise<v
 let app: TestApp;
 let ada: Awaited<ReturnType<typeof registerAccount>>;
 let known: Person;
-let addresses = 0;
 
 beforeAll(async () => {
   app = await startApp({ env: { TRUST_PROXY: '1' } });
@@ -28,20 +27,14 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-/** A browser nobody knows, at an address of its own. */
-function newPerson(): Person {
-  addresses += 1;
-  return createPerson(app.origin, { 'x-forwarded-for': `203.0.${addresses >> 8}.${addresses & 255}` });
-}
+/** In a browser nobody knows. */
+const newPerson = () => createStranger(app);
+
 function attempt(guess: string, email = ada.email, to = app): Promise<Response> {
-  addresses += 1;
   return fetch(`${to.origin}/auth/login`, {
     method: 'POST',
     body: JSON.stringify({ email, password: guess }),
-    headers: {
-      'content-type': 'application/json',
-      'x-forwarded-for': `203.0.${addresses >> 8}.${addresses & 255}`,
-    },
+    headers: { 'content-type': 'application/json', ...fromElsewhere() },
   });
 }
 

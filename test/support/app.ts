@@ -1,13 +1,12 @@
 /** The whole application in this process, listening on loopback over a database of its own. */
-import { randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
 import { pino } from 'pino';
-import { expect, onTestFinished, vi } from 'vitest';
+import { expect, inject, onTestFinished, vi } from 'vitest';
 import { type App, createApp } from '../../src/app.ts';
 import { readConfig } from '../../src/config.ts';
 import { type OpenDatabase, openDatabase } from '../../src/db/database.ts';
 import { closeServer } from '../../src/ops/stop.ts';
-import { createTestDatabase, type TestDatabase } from './database.ts';
+import { createStartedDatabase, createTestDatabase, type TestDatabase } from './database.ts';
 import { listen } from './listen.ts';
 
 export type LogLine = Record<string, unknown> & { level: number; msg: string };
@@ -36,17 +35,15 @@ export type TestApp = {
   close(): Promise<void>;
 };
 
-export const testSecrets = {
-  OIDC_COOKIE_SECRET: randomBytes(32).toString('base64url'),
-  OIDC_ENCRYPTION_KEY: randomBytes(32).toString('base64'),
-};
+export const { secrets: testSecrets } = inject('testServer');
 
 /**
  * Starts the application with the given environment on top of one fit for tests. With `database` it shares one; else
  * it gets and drops its own. Closing fails when the application logged an error that `expectErrors` did not allow.
  */
 export async function startApp(options: StartOptions = {}): Promise<TestApp> {
-  const own = options.database ? undefined : await createTestDatabase();
+  const ownKeys = options.env?.OIDC_ENCRYPTION_KEY ?? options.env?.JWKS_PRIVATE_KEY;
+  const own = options.database ? undefined : await (ownKeys ? createTestDatabase() : createStartedDatabase());
   const databaseUrl = (options.database ?? own)?.url ?? '';
   const server = createServer();
   const port = await listen(server);

@@ -1,15 +1,23 @@
 /**
- * Before all tests: one throw-away PostgreSQL (or the one at TEST_DATABASE_URL) with a migrated template database for
+ * Before all tests: one throw-away PostgreSQL (or the one at TEST_DATABASE_URL) with migrated template databases for
  * `createTestDatabase` to clone. After them nothing of it is left; what a killed run leaves, the next one removes.
  */
 import { randomBytes } from 'node:crypto';
 import type { Client } from 'pg';
 import type { TestProject } from 'vitest/node';
+import { openDatabase } from '../../src/db/database.ts';
 import { startEmbedded } from '../../src/db/embedded.ts';
 import { migrate } from '../../src/db/migrate.ts';
 import { singleConnection } from '../../src/db/single-connection.ts';
+import { createEncryption } from '../../src/keys/encryption.ts';
+import { loadSigningKeys } from '../../src/keys/signing-keys.ts';
 import { newDataFolder, removeAbandonedDataFolders, removeDataFolder } from './data-folder.ts';
 import { withDatabase } from './database.ts';
+
+const secrets = {
+  OIDC_COOKIE_SECRET: randomBytes(32).toString('base64url'),
+  OIDC_ENCRYPTION_KEY: randomBytes(32).toString('base64'),
+};
 
 export async function setup(project: TestProject): Promise<() => Promise<void>> {
   await removeAbandonedDataFolders();
@@ -24,19 +32,25 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
     await client.connect();
     await client.query('select pg_advisory_lock(hashtext($1))', [run]);
     await dropAbandonedDatabases(client);
-    await createTemplate(client, server.url, `latchkey_test_${run}_template`);
+    await createTemplates(client, server.url, `latchkey_test_${run}`);
   } catch (error) {
     await teardown();
     throw error;
   }
-  project.provide('testServer', { url: server.url, run });
+  project.provide('testServer', { url: server.url, run, secrets });
   return teardown;
 }
 
-async function createTemplate(client: Client, url: string, name: string): Promise<void> {
-  await client.query(`create database ${name}`);
-  await migrate(withDatabase(url, name));
-  await client.query(`alter database ${name} allow_connections false`);
+/** One with tables only, and one as a first start under `secrets` leaves it: to make keys takes a while each time. */
+async function createTemplates(client: Client, url: string, prefix: string): Promise<void> {
+  const [template, started] = [`${prefix}_template`, `${prefix}_started`];
+  await client.query(`create database ${template}`);
+  await migrate(withDatabase(url, template));
+  await client.query(`create database ${started} template ${template}`);
+  const { db, close } = openDatabase(withDatabase(url, started));
+  await loadSigningKeys(db, createEncryption([Buffer.from(secrets.OIDC_ENCRYPTION_KEY, 'base64')]), undefined);
+  await close();
+  for (const name of [template, started]) await client.query(`alter database ${name} allow_connections false`);
 }
 
 async function startServer(): Promise<{ url: string; stop: () => Promise<void> }> {

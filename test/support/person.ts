@@ -2,6 +2,7 @@
  * A person at a plain browser: cookies with their paths, redirects followed as far as this origin goes, forms filled in
  * by id. No JavaScript, so that every flow is proven without it.
  */
+import { randomBytes } from 'node:crypto';
 import { expect } from 'vitest';
 
 export type Page = {
@@ -17,6 +18,16 @@ type Cookie = { value: string; path: string };
 type Fields = Record<string, string | string[]>;
 
 export type Person = ReturnType<typeof createPerson>;
+
+/** A header that says that a request comes from an address of its own: no limit per address answers it. For servers with TRUST_PROXY=1. */
+export function fromElsewhere(): { 'x-forwarded-for': string } {
+  return { 'x-forwarded-for': [...randomBytes(4)].map((part) => (part % 250) + 1).join('.') };
+}
+
+/** Somebody whose every request comes from one such address. */
+export function createStranger({ origin }: { origin: string }): Person {
+  return createPerson(origin, fromElsewhere());
+}
 
 export function createPerson(origin: string, headers: Record<string, string> = {}) {
   const jar = new Map<string, Cookie>();
@@ -135,4 +146,10 @@ export function readCheckboxes(html: string, name: string): Record<string, boole
 /** What a page says, without its markup. */
 export function readText(html: string): string {
   return decode(html.replace(/<(script|style)[\s\S]*?<\/\1>/g, '').replace(/<[^>]+>/g, ' ')).replace(/\s+/g, ' ');
+}
+
+/** A form's work as a program does it, with the person's cookies. */
+export function postJson(person: Person, path: string, body: object): Promise<Response> {
+  const headers = { 'content-type': 'application/json', accept: 'application/json' };
+  return person.request(path, { method: 'POST', headers, body: JSON.stringify(body) });
 }

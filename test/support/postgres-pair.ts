@@ -2,8 +2,8 @@
 import { cp, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Cluster, openCluster } from '../../src/db/embedded-cluster.ts';
-import { singleConnection } from '../../src/db/single-connection.ts';
 import { newDataFolder, removeDataFolder } from './data-folder.ts';
+import { queryDatabase } from './database.ts';
 import { freePort } from './listen.ts';
 import { type Program, startProgram } from './program.ts';
 
@@ -73,15 +73,7 @@ export function startNode(cluster: Cluster, port: number, own: Record<string, st
     port,
     wrapper: cluster.programs.postgres.slice(0, -1),
     program: startProgram([...cluster.programs.postgres, '-D', cluster.folder, ...args]),
-    async query(statement) {
-      const client = singleConnection(url, 'latchkey-test', 20_000);
-      try {
-        await client.connect();
-        return (await client.query(statement)).rows;
-      } finally {
-        await client.end();
-      }
-    },
+    query: (statement) => queryDatabase(url, statement),
   };
 }
 

@@ -1,10 +1,9 @@
 /** A PostgreSQL of the operator's own, whose server process a test may stop, freeze and start again. */
-import { execFile } from 'node:child_process';
-import { promisify } from 'node:util';
 import { openCluster } from '../../src/db/embedded-cluster.ts';
 import { newDataFolder, removeDataFolder } from './data-folder.ts';
 import { freePort } from './listen.ts';
 import { isReady, type PostgresNode, startNode } from './postgres-pair.ts';
+import { childrenOf } from './server.ts';
 
 export type PostgresServer = {
   /** Database `latchkey`, empty at first, by a role `app` that owns it and is no superuser. */
@@ -31,7 +30,8 @@ export async function startPostgresServer(settings: Record<string, string> = {})
   };
   const signal = async (name: 'SIGSTOP' | 'SIGCONT') => {
     // The children of a process that stands still are all there are.
-    for (const pid of await processesOf(node.program.pid)) process.kill(pid, name);
+    const { pid } = node.program;
+    for (const one of [pid, ...(await childrenOf(pid))]) process.kill(one, name);
   };
   const server: PostgresServer = {
     url: `postgres://app:app@127.0.0.1:${port}/latchkey`,
@@ -53,10 +53,4 @@ export async function startPostgresServer(settings: Record<string, string> = {})
   await server.query("create role app login password 'app'");
   await server.query('create database latchkey owner app');
   return server;
-}
-
-async function processesOf(pid: number): Promise<number[]> {
-  const { stdout } = await promisify(execFile)('ps', ['-A', '-o', 'pid=,ppid=']);
-  const rows = stdout.split('\n').map((line) => line.trim().split(/\s+/).map(Number));
-  return [pid, ...rows.flatMap(([child = 0, parent]) => (parent === pid ? [child] : []))];
 }

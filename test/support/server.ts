@@ -2,12 +2,13 @@
  * The server as its operator runs it: a process of its own, started, signalled and killed. Nothing of it outlives the
  * test process, however that ends.
  */
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
-import { afterAll } from 'vitest';
+import { promisify } from 'node:util';
+import { afterAll, expect, vi } from 'vitest';
 import { freePort } from './listen.ts';
 
 export type Ending = { code: number | null; signal: NodeJS.Signals | null };
@@ -83,6 +84,8 @@ export async function launchServer({
     HOME: tmpdir(),
     npm_config_logs_max: '0',
     npm_config_update_notifier: 'false',
+    // As src/loading.ts has it, and for what comes before that, too.
+    NODE_COMPILE_CACHE: join(root, 'node_modules/.cache/latchkey/compiled'),
     PORT: String(ownPort),
     OIDC_ISSUER: `http://127.0.0.1:${ownPort}`,
     BCRYPT_ROUNDS: '10',
@@ -146,6 +149,23 @@ function send(pid: number, signal: NodeJS.Signals | 0): boolean {
   } catch {
     return false;
   }
+}
+
+/** Waits until the server says that it can serve again: what was wrong around it is over. */
+export async function untilReady({ origin }: { origin: string }): Promise<void> {
+  const readiness = async () => {
+    const { status, body } = await fetch(`${origin}/readyz`);
+    await body?.cancel();
+    return status;
+  };
+  await vi.waitFor(async () => expect(await readiness()).toBe(200), { timeout: 20_000, interval: 50 });
+}
+
+/** The processes that this one has started and that live. */
+export async function childrenOf(pid: number): Promise<number[]> {
+  const { stdout } = await promisify(execFile)('ps', ['-A', '-o', 'pid=,ppid=']);
+  const rows = stdout.split('\n').map((line) => line.trim().split(/\s+/).map(Number));
+  return rows.flatMap(([child = 0, parent]) => (parent === pid ? [child] : []));
 }
 
 /** A guard kills the group when this process is gone without a word; answers how to send the guard home. */
