@@ -98,3 +98,12 @@ test('no file is two things', () => {
   const long = files.filter((file) => file !== 'db/schema.ts' && text(file).split('\n').length > 300);
   expect(long).toEqual([]);
 });
+
+test('programs begin with loading.ts, and import the rest when that has run', () => {
+  for (const program of ['main.ts', 'cli/latchkey.ts']) {
+    const first = [...text(program).matchAll(/^import .*?'([^']+)';$/gm)].map((match) => match[1] ?? '');
+    expect(first.filter((specifier) => !specifier.startsWith('node:'))).toEqual([
+      expect.stringMatching(/loading\.ts$/),
+    ]);
+  }
+});

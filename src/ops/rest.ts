@@ -11,7 +11,7 @@ import type { Background } from '../lib/background.ts';
 const lookEveryMs = 20_000;
 /** The share of the time since the last look in which something ran. The server's own jobs take half a percent. */
 const quiet = 0.02;
-/** A collection stops the process for some 50 ms: not for less than this. */
+/** A collection stops the process for a tenth of a second: not for less than this. */
 const worthBytes = 16 * 2 ** 20;
 
 /** What is looked at, and done. */

@@ -1,6 +1,7 @@
 /** Backup and restore where the database is embedded: the secrets of DATA_DIR go along. */
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { generateX25519Identity, identityToRecipient } from 'age-encryption';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startEmbedded } from '../../src/db/embedded.ts';
 import { migrate } from '../../src/db/migrate.ts';
@@ -15,15 +16,20 @@ const secrets = {
   'encryption-key': testSecrets.OIDC_ENCRYPTION_KEY,
 };
 const silent = { info: () => {}, warn: () => {} };
-const BACKUP_PASSPHRASE = 'correct horse battery';
 
 let old: string;
 let other: string;
 let backup: string;
+let identity: string;
+let recipient: string;
 
 beforeAll(async () => {
   [old, other] = [await newDataFolder(), await newDataFolder()];
   backup = join(old, 'latchkey.backup');
+  const secret = await generateX25519Identity();
+  identity = join(other, 'identity');
+  writeFileSync(identity, secret);
+  recipient = await identityToRecipient(secret);
 });
 afterAll(async () => {
   await removeDataFolder(old);
@@ -31,7 +37,8 @@ afterAll(async () => {
 });
 
 const run = (dataDir: string, ...words: string[]) =>
-  runCommandLine({ env: { DATA_DIR: dataDir, BACKUP_PASSPHRASE }, folder: dataDir }, words);
+  runCommandLine({ env: { DATA_DIR: dataDir }, folder: dataDir }, words);
+const restore = (...words: string[]) => run(other, 'restore', '--from', backup, '--identity', identity, ...words);
 
 async function withEmbedded<T>(dataDir: string, work: (url: string) => Promise<T>): Promise<T> {
   const embedded = await startEmbedded({ dataDir, log: silent });
@@ -46,13 +53,13 @@ test('on another machine it is the same installation, secrets included, whatever
     await migrate(url);
     return useAndStop({ url });
   });
-  const made = await run(old, 'backup', '--to', backup, '--json');
+  const made = await run(old, 'backup', '--to', backup, '--recipient', recipient, '--json');
   expect(made).toMatchObject({ code: 0, stderr: '' });
   expect(JSON.parse(made.stdout).secrets).toEqual(['cookie_secret', 'encryption_key']);
 
   // As any command makes them where there are none.
   writeFileSync(join(other, 'encryption-key'), `${Buffer.alloc(32, 7).toString('base64')}\n`);
-  const restored = await run(other, 'restore', '--from', backup, '--keep-sessions', '--json');
+  const restored = await restore('--keep-sessions', '--json');
   expect(restored).toMatchObject({ code: 0, stderr: '' });
   expect(JSON.parse(restored.stdout)).toMatchObject({
     secrets: ['cookie-secret', 'encryption-key'],
@@ -68,7 +75,7 @@ test('on another machine it is the same installation, secrets included, whatever
   const page = await fetch(`http://127.0.0.1:${server.port}/account`, { headers: { cookie }, redirect: 'manual' });
   expect(page.status).toBe(200);
 
-  const busy = await run(other, 'restore', '--from', backup, '--replace', '--yes');
+  const busy = await restore('--replace', '--yes');
   expect(busy).toMatchObject({
     code: 1,
     stderr: expect.stringMatching(/A Latchkey server is running on .*: stop it first/),
@@ -79,7 +86,7 @@ test('on another machine it is the same installation, secrets included, whatever
 test('a restore that is refused leaves the secrets as they were', { timeout: 60_000 }, async () => {
   const key = `${Buffer.alloc(32, 8).toString('base64')}\n`;
   writeFileSync(join(other, 'encryption-key'), key);
-  const outcome = await run(other, 'restore', '--from', backup);
+  const outcome = await restore();
   expect(outcome).toMatchObject({ code: 1, stderr: expect.stringMatching(/is not empty/) });
   expect(readFileSync(join(other, 'encryption-key'), 'utf8')).toBe(key);
 });
