@@ -55,7 +55,8 @@ const progress = (text: string) => {
   if (process.stderr.isTTY) process.stderr.write(`\r\x1b[2K${text}`);
   else process.stderr.write(`${text}\n`);
 };
-const serverCpus = pinLoader();
+// Where several processes or threads are the point, they get all cores.
+const serverCpus = what === 'logins' || what === 'processes' ? undefined : pinLoader();
 const dataDir = await mkdtemp(join(tmpdir(), 'latchkey-bench-'));
 const log = { info: () => {}, warn: (message: string) => process.stderr.write(`${message}\n`) };
 const embedded = values.database
