@@ -17,6 +17,8 @@ export type Logins = {
   tokenP99: { quiet: number; storm: number; ratio: Ratio };
 };
 
+/** Those that one process of Latchkey takes for passwords: a core is left to its event loop. */
+const threads = Math.max(1, Math.min(2, availableParallelism() - 1));
 /** As production has it by default. */
 const costs = '12';
 
@@ -69,7 +71,7 @@ function compareRaw(hash: string, seconds: number): Promise<Load> {
     await bcrypt.compare(person.password, hash);
     return undefined;
   };
-  return load(compare, { inputs: many(() => ({})), seconds }, { connections: availableParallelism(), consume: false });
+  return load(compare, { inputs: many(() => ({})), seconds }, { connections: threads, consume: false });
 }
 
 /** Twenty requests a second: what waits is the server, not the loader. */

@@ -158,9 +158,10 @@ test('what cannot be opened or sealed for another row is not sent (SECURITY 57)'
 });
 
 test('what was kept for the outbox page is never sent, and goes after a week', async () => {
-  await enqueue('ada@moreno.example');
-  await enqueue('eve@moreno.example');
   const now = Date.now();
+  const earlier = { now: new Date(now - 1) };
+  await enqueueMail(database.db, encryption, mailTo('ada@moreno.example'), earlier);
+  await enqueueMail(database.db, encryption, mailTo('eve@moreno.example'), { now: new Date(now) });
   const kept = await keptMails(database.db, new Date(now));
   expect(kept.map((row) => openMail(encryption, row).to)).toEqual(['eve@moreno.example', 'ada@moreno.example']);
   expect(await claimDueMails(database.db, 5, new Date(now + hours))).toEqual([]);
