@@ -1,8 +1,10 @@
 /**
  * One person's whole life with an account in Chromium: made, proven, secured, used on two devices, recovered, left and
- * taken back. With `SHOTS` set, every page is photographed into /tmp/shots4 (`SHOTS=phone`: narrow and dark).
+ * taken back. With `SHOTS` set, every page is photographed into `latchkey-shots` of the temporary folder (`SHOTS=phone`: narrow and dark).
  */
 import { mkdir, readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startApp, type TestApp } from '../support/app.ts';
@@ -14,7 +16,7 @@ import { addDevice, type Device } from './virtual-device.ts';
 import { visit } from './visitor.ts';
 
 const shots = process.env.SHOTS;
-const shotsFolder = '/tmp/shots4';
+const shotsFolder = join(tmpdir(), 'latchkey-shots');
 const look: BrowserContextOptions =
   shots === 'phone'
     ? { viewport: { width: 390, height: 844 }, colorScheme: 'dark' }
