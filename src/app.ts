@@ -46,8 +46,9 @@ import { administrator } from './oidc/administrators.ts';
 import { logoutDelivery } from './oidc/backchannel-logout.ts';
 import { browserSessions } from './oidc/browser-session.ts';
 import { clientValidator } from './oidc/client-validation.ts';
+import { fastPath } from './oidc/fast-path.ts';
 import { interactions as createInteractions } from './oidc/interactions.ts';
-import { mountRoutes } from './oidc/mount.routes.ts';
+import { endpointLimits, mountRoutes } from './oidc/mount.routes.ts';
 import { libraryPages } from './oidc/pages.ts';
 import { createProvider } from './oidc/provider.ts';
 import { startAuditJobs } from './ops/audit-jobs.ts';
@@ -77,7 +78,9 @@ export type AppDependencies = {
 };
 
 export type App = {
-  handler: Express;
+  handler: RequestListener;
+  /** Every route there is. */
+  router: Express['router'];
   /** For the port that asks for certificates: every request there came to `mtls.origin`, whatever it says. */
   mtlsHandler: RequestListener;
   /** Serves the keys that are stored now, without losing a request. Happens by itself within seconds, too. */
@@ -198,15 +201,12 @@ export async function createApp({ config, database, log, leads = true, siblings 
 
   const app = express();
   app.disable('x-powered-by');
-  app.use(watchRequests(observation, () => app.router));
   if (config.trustProxy !== undefined) app.set('trust proxy', config.trustProxy);
+  const watched = [watchRequests(observation, () => app.router), requestLog(log)].flat();
+  const headers = securityHeaders(config.secure, policy);
+  app.use(watched);
   if (config.mtls?.certHeader) app.use(clientCertificateHeader(config.mtls.certHeader));
-  app.use(
-    requestLog(log),
-    seenRoutes({ encryption, secure: config.secure }),
-    pinHost(origin, log, config.mtls?.origin),
-    securityHeaders(config.secure, policy),
-  );
+  app.use(seenRoutes({ encryption, secure: config.secure }), pinHost(origin, log, config.mtls?.origin), headers);
   app.use('/assets', assets(views.brandCss));
   app.use(['/auth', '/account'], wakeAfterPost(mail.wake));
   const keyIds = () => provider.keyIds;
@@ -227,7 +227,8 @@ export async function createApp({ config, database, log, leads = true, siblings 
     }),
   );
   // Before what people use: programs call it far more often, and each route before it is asked.
-  app.use(mountRoutes({ provider, sameOrigin: ownForms, rateLimit }));
+  const limits = endpointLimits();
+  app.use(mountRoutes({ provider, sameOrigin: ownForms, rateLimit, limits }));
   app.use(homeRoutes({ pages, sessions, findAccount, config }));
   if (outbox) app.use(outboxRoutes({ db, encryption, letters: mail.letters, pages }));
   app.use(
@@ -264,7 +265,11 @@ export async function createApp({ config, database, log, leads = true, siblings 
   app.use(errorHandler(pages));
 
   return {
-    handler: app,
+    // Where clients show certificates, all that Express knows about them is needed.
+    handler: config.mtls
+      ? app
+      : fastPath({ provider, origin, steps: [...watched, headers], limits, isProxy: app.get('trust proxy fn') }, app),
+    router: app.router,
     mtlsHandler: (req, res) => app(asSentTo(req, config.mtls?.origin ?? origin), res),
     reload: provider.reload,
     drain() {

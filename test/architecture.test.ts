@@ -42,6 +42,7 @@ const homes: Record<string, (file: string) => boolean> = {
   '@opentelemetry/exporter-trace-otlp-http': (file) => file === 'ops/open-telemetry.ts',
   'pg-copy-streams': (file) => file.startsWith('db/'),
   'age-encryption': (file) => file.startsWith('ops/'),
+  'proxy-addr': (file) => file === 'oidc/fast-path.ts',
   '@simplewebauthn/server': (file) => file.startsWith('accounts/'),
 };
 

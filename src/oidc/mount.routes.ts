@@ -1,4 +1,5 @@
-import express, { type Request, type RequestHandler, type Response, Router } from 'express';
+import express, { type ErrorRequestHandler, type Request, type RequestHandler, type Response, Router } from 'express';
+import { sendError } from '../http/error-answer.ts';
 import { HttpError, methodNotAllowed } from '../http/errors.ts';
 import { memoryRateLimit, type RateLimit } from '../http/rate-limit.ts';
 import type { ProviderHandle } from './provider.ts';
@@ -8,7 +9,15 @@ export type MountDependencies = {
   /** For the forms among the protocol endpoints. */
   sameOrigin: RequestHandler;
   rateLimit: RateLimit;
+  limits: EndpointLimits;
 };
+
+export type EndpointLimits = ReturnType<typeof endpointLimits>;
+
+/** For what programs call: each counted once, whichever way a request takes. */
+export function endpointLimits() {
+  return { token: memoryRateLimit(600), refusedClients: memoryRateLimit(60, { failuresOnly: true }) };
+}
 
 /** As long as an address may be. */
 const readFormText = express.text({ type: 'application/x-www-form-urlencoded', limit: '8kb' });
@@ -22,23 +31,21 @@ const calledByResourceServers = /^\/(introspection|revocation|userinfo)\/?$/i;
  * The provider below `/oidc`, with no body parser in front: it reads the raw stream, and takes all that is below. RFC 8414's
  * address for an issuer with a path is outside the mount and answered from inside.
  */
-export function mountRoutes({ provider, sameOrigin, rateLimit }: MountDependencies): Router {
-  const tokenLimit = memoryRateLimit(600);
-  const refusedClients = memoryRateLimit(60, { failuresOnly: true });
-
+export function mountRoutes({ provider, sameOrigin, rateLimit, limits }: MountDependencies): Router {
   const router = Router();
   router.all(postOnly, refuseOtherMethods);
   router.get('/.well-known/oauth-authorization-server/oidc', showMetadata);
   router.post(['/oidc/session/end/confirm', '/oidc/device'], sameOrigin);
   router.post('/oidc/device/auth', rateLimit('device-authorization', 60));
   router.post(['/oidc/auth', '/oidc/session/end'], readFormText, askByGet);
-  router.post('/oidc/{*path}', limitToken, refusedClients);
+  router.post('/oidc/{*path}', limitToken, limits.refusedClients);
+  router.use([...postOnly, '/oidc/userinfo'], answerPrograms);
   router.use('/oidc', requireReadableQuery, (req, res) => provider.callback(req, res));
   return router;
 
   function limitToken(...[req, res, next]: Parameters<RequestHandler>): void {
     if (calledByResourceServers.test(req.path.slice('/oidc'.length))) next();
-    else tokenLimit(req, res, next);
+    else limits.token(req, res, next);
   }
 
   /**
@@ -71,17 +78,23 @@ function refuseOtherMethods(...[req, res, next]: Parameters<RequestHandler>): vo
   next();
 }
 
+/** They send forms, too, and are no people who would get a page for one. */
+const answerPrograms: ErrorRequestHandler = (error, req, res, next) => {
+  if (req.method === 'POST') sendError(res, error);
+  else next(error);
+};
+
 /**
  * The library mends what cannot be decoded and keeps NUL, and would hand a client a `state` that it never sent. What was
  * not percent-encoded UTF-8 text is refused instead.
  */
 function requireReadableQuery(...[req, , next]: Parameters<RequestHandler>): void {
-  const [, query = ''] = /\?(.*)$/s.exec(req.originalUrl) ?? [];
-  if (isReadable(query)) next();
+  if (isReadableAddress(req.originalUrl)) next();
   else throw new HttpError(400, 'invalid_request', 'The query of this address is not percent-encoded UTF-8 text.');
 }
 
-function isReadable(query: string): boolean {
+export function isReadableAddress(address: string): boolean {
+  const [, query = ''] = /\?(.*)$/s.exec(address) ?? [];
   try {
     return !decodeURIComponent(query).includes('\0');
   } catch {

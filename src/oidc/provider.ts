@@ -17,7 +17,7 @@ import { listenToEvents, type NoteEvent } from './events.ts';
 import { answerAboutJwt } from './introspection.ts';
 import { keepClients } from './kept-clients.ts';
 import { markOutage } from './outage.ts';
-import { cachePublicMetadata } from './public-metadata.ts';
+import { createPublicMetadata, type KeptAnswer, type PublicMetadata } from './public-metadata.ts';
 import { keepReusedTokenForItsRecord } from './refresh-tokens.ts';
 import { tellReplaysAlike } from './replay-detection.ts';
 import { noteFacts } from './request-facts.ts';
@@ -41,6 +41,8 @@ export type ProviderHandle = {
   readonly current: Provider;
   /** Handles a request below the mount, with `req.url` relative to it. */
   callback(req: IncomingMessage, res: ServerResponse): Promise<void>;
+  /** What it answered at an address where all are answered alike, when it was asked before. */
+  publicMetadata(address: string): KeptAnswer | undefined;
   /** The `kid` of each of its keys, in signing order. */
   readonly keyIds: readonly string[];
   readonly authorizationDetailsTypes: readonly AuthorizationDetailsType[];
@@ -67,6 +69,7 @@ export async function createProvider(given: ProviderDependencies): Promise<Provi
       return served.types;
     },
     callback: (req, res) => served.callback(req, res),
+    publicMetadata: (address) => served.metadata.kept(address),
     async reload() {
       made += 1;
       const turn = made;
@@ -81,12 +84,16 @@ export async function createProvider(given: ProviderDependencies): Promise<Provi
   async function make() {
     const keys = await dependencies.loadKeys();
     const types = await dependencies.loadAuthorizationDetailsTypes();
-    const provider = build(dependencies, keys, types);
-    return { provider, types, keyIds: keys.map(({ kid }) => kid), callback: provider.callback() };
+    const metadata = createPublicMetadata();
+    const provider = build(dependencies, { keys, types, metadata });
+    return { provider, types, metadata, keyIds: keys.map(({ kid }) => kid), callback: provider.callback() };
   }
 }
 
-function build(dependencies: RememberingDependencies, keys: SigningKey[], types: AuthorizationDetailsType[]): Provider {
+function build(
+  dependencies: RememberingDependencies,
+  { keys, types, metadata }: { keys: SigningKey[]; types: AuthorizationDetailsType[]; metadata: PublicMetadata },
+): Provider {
   const jwks: JWKS = { keys: keys as JWK[] };
   const provider = new Provider(dependencies.issuer, buildConfiguration(dependencies, jwks, types));
   // Host and protocol of every request are set from the issuer before the mount.
@@ -103,7 +110,7 @@ function build(dependencies: RememberingDependencies, keys: SigningKey[], types:
   provider.on('authorization.error', answerHeldErrorInQuery);
   provider.use((ctx, next) => noteFacts(ctx as KoaContextWithOIDC, next));
   provider.use((_ctx, next) => dependencies.memo.during(next));
-  provider.use((ctx, next) => cachePublicMetadata(ctx as KoaContextWithOIDC, next));
+  provider.use((ctx, next) => metadata.middleware(ctx as KoaContextWithOIDC, next));
   provider.use((ctx, next) => markOutage(answerMiddleware(dependencies.pages, ctx as KoaContextWithOIDC, next)));
   provider.use((ctx, next) => markOutage(deviceMiddleware(dependencies.db, ctx as KoaContextWithOIDC, next)));
   provider.use((ctx, next) => markOutage(signOutOfClient(dependencies, ctx as KoaContextWithOIDC, next)));

@@ -5,17 +5,43 @@ import { jwksMaxAgeSeconds } from '../keys/key-lifetimes.ts';
 /** JWKS, discovery and its RFC 8414 twin: the same for everybody. */
 export const publicMetadataPaths = /^\/(jwks|\.well-known\/.*)$/;
 
+const told = ['Access-Control-Allow-Origin', 'Cache-Control', 'Content-Type', 'ETag', 'Vary'];
+
+/** An answer as it was given before. `isKnownTo` reads If-None-Match. */
+export type KeptAnswer = { headers: Map<string, string>; body: Buffer; isKnownTo(ifNoneMatch: string): boolean };
+
+export type PublicMetadata = {
+  /** By the whole address, without a query; what nobody asked for yet is not there. */
+  kept(address: string): KeptAnswer | undefined;
+  middleware(ctx: KoaContextWithOIDC, next: () => Promise<void>): Promise<void>;
+};
+
 /**
  * Public metadata may be kept by anybody for some minutes, and then asked for again by ETag (RFC 9110 §13.1.2). For no
- * longer than keys wait to be used: a copy never lacks the key of a token.
+ * longer than keys wait to be used: a copy never lacks the key of a token. It is the same for as long as its provider is,
+ * so here it is kept, too; not what was said to another origin (CORS).
  */
-export async function cachePublicMetadata(ctx: KoaContextWithOIDC, next: () => Promise<void>): Promise<void> {
-  await next();
-  if (!publicMetadataPaths.test(ctx.path) || ctx.status !== 200 || !ctx.body) return;
-  ctx.set('Cache-Control', `public, max-age=${jwksMaxAgeSeconds}`);
-  const etag = `"${createHash('sha256').update(JSON.stringify(ctx.body)).digest('base64url').slice(0, 22)}"`;
-  ctx.set('ETag', etag);
-  if (names(ctx.get('If-None-Match'), etag)) ctx.status = 304;
+export function createPublicMetadata(): PublicMetadata {
+  const answers = new Map<string, KeptAnswer>();
+  return {
+    kept: (address) => answers.get(address),
+    async middleware(ctx, next) {
+      await next();
+      if (!publicMetadataPaths.test(ctx.path) || ctx.status !== 200 || !ctx.body) return;
+      const body = Buffer.from(JSON.stringify(ctx.body));
+      const etag = `"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"`;
+      const isKnownTo = (ifNoneMatch: string) => names(ifNoneMatch, etag);
+      ctx.set('Cache-Control', `public, max-age=${jwksMaxAgeSeconds}`);
+      ctx.set('ETag', etag);
+      if (!ctx.get('Origin')) {
+        const headers = new Map(told.map((name) => [name, ctx.response.get(name)]));
+        const { originalUrl } = ctx.req as { originalUrl?: string };
+        // The addresses in it are made of the one that was asked, and only for that is it the answer.
+        if (originalUrl && !originalUrl.includes('?')) answers.set(originalUrl, { headers, body, isKnownTo });
+      }
+      if (isKnownTo(ctx.get('If-None-Match'))) ctx.status = 304;
+    },
+  };
 }
 
 /** Koa's `fresh` says no to `Cache-Control: no-cache`, a word to caches on the way, which `fetch` adds by itself. */

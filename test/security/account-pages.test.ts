@@ -23,7 +23,7 @@ function routesBelow(router: Listing, start: string, prefix = ''): string[] {
   });
 }
 
-const routes = () => [...new Set(routesBelow(app.app.handler.router as unknown as Listing, '/account'))];
+const routes = () => [...new Set(routesBelow(app.app.router as unknown as Listing, '/account'))];
 
 function send(route: string, who: (path: string, init: RequestInit) => Promise<Response>): Promise<Response> {
   const [method = '', path = ''] = route.split(' ');

@@ -69,7 +69,7 @@ async function send(
 }
 
 test('every route of ours that changes something refuses requests from other sites', async () => {
-  const routes = changingRoutes(app.app.handler.router as unknown as Listing);
+  const routes = changingRoutes(app.app.router as unknown as Listing);
   const open = [...withoutCookies, ...askedByGet, ...counted, ...refusingMethods, library];
   for (const listed of open) expect(routes).toContain(listed);
   const guarded = routes.filter((route) => !open.includes(route));
