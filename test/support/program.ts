@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
-import { endWithThisProcess } from './server.ts';
+import { endWithThisProcess } from './running.ts';
 
 export type Program = {
   pid: number;
