@@ -219,6 +219,7 @@ export async function createApp({ config, database, log, leads = true, siblings 
       bcrypt: bcrypt.lane('client-secrets'),
       validate,
       production,
+      listOpenScopes: apis.listOpenScopes,
       rateLimit,
       origin,
       clientRegistration: config.clientRegistration,

@@ -1,4 +1,4 @@
-/** What the pages of docs/ print as shell commands works as printed, in order, against a fresh server. */
+/** What the pages of docs/, recipes included, print as shell commands works as printed, in order, against a fresh server. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
@@ -50,7 +50,8 @@ async function startCommandLine(): Promise<Server> {
 }
 
 /** The ```sh blocks of each page that has any, as one script; ```sh refused shows a call that is answered with an error. */
-const scripts = readdirSync(join(root, 'docs'))
+const scripts = readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' })
+  .sort()
   .filter((name) => name.endsWith('.md'))
   .map((name) => ({ name, blocks: shellBlocks(readFileSync(join(root, 'docs', name), 'utf8')) }))
   .filter(({ blocks }) => blocks.length > 0);

@@ -40,7 +40,7 @@ test('the printed calls make an account and a client, and the client signs that 
 test('every link and picture of the documentation leads somewhere', () => {
   const pages = [
     'README.md',
-    ...readdirSync(join(root, 'docs'))
+    ...readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' })
       .filter((name) => name.endsWith('.md'))
       .map((name) => `docs/${name}`),
   ];

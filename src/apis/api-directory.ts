@@ -29,6 +29,8 @@ export type ApiDirectory = {
   findOnlyAccess(clientId: string): Promise<ApiAccess | undefined>;
   /** What these clients may do at an API; where any client may ask, those without a row have one without scopes. */
   findClientApis(identifier: string, clientIds: readonly string[]): Promise<readonly ClientApi[]>;
+  /** The scopes that any client may ask people for. */
+  listOpenScopes(): Promise<readonly string[]>;
   /** The ways in which a client may turn a token for one API into one for another. */
   findExchangeModes(exchange: Omit<ExchangePermission, 'mode'>): Promise<readonly ExchangeMode[]>;
 };
@@ -86,6 +88,11 @@ export function createApiDirectory({ db, notices }: { db: Database; notices: Not
         }),
       );
       return found.flat();
+    },
+
+    async listOpenScopes() {
+      const apis = [...((await allApis.get('all'))?.values() ?? [])];
+      return apis.filter(({ anyClient }) => anyClient).flatMap(({ scopes }) => Object.keys(scopes));
     },
 
     async findExchangeModes({ clientId, subjectApi, targetApi }) {

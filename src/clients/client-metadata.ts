@@ -15,6 +15,8 @@ export type MetadataDependencies = {
   /** The protocol library's validator: metadata with its defaults, or an error with `error` and `error_description`. */
   validate(metadata: ClientMetadata): Promise<ClientMetadata>;
   production: boolean;
+  /** Scopes that any client may ask people for. Clients that register themselves may name them. */
+  listOpenScopes?(): Promise<readonly string[]>;
 };
 
 /**
@@ -23,11 +25,12 @@ export type MetadataDependencies = {
  * @throws {HttpError} 400 `invalid_redirect_uri`, `invalid_client_metadata` or `unapproved_software_statement`
  */
 export async function validateMetadata(
-  { validate, production }: MetadataDependencies,
+  { validate, production, listOpenScopes }: MetadataDependencies,
   clientId: string,
   body: unknown,
 ): Promise<ClientMetadata> {
-  const metadata = checkMetadata(body, production);
+  const checked = checkMetadata(body, production);
+  const metadata = listOpenScopes ? await withoutOpenScopes(checked, listOpenScopes) : checked;
   try {
     const valid = await validate({ ...metadata, client_id: clientId, client_secret: placeholderSecret });
     return withoutAssigned(valid);
@@ -160,6 +163,20 @@ const privateMembers = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k', 'priv'];
 
 function isPublicKey(key: unknown): boolean {
   return typeof key === 'object' && key !== null && !privateMembers.some((member) => Object.hasOwn(key, member));
+}
+
+/**
+ * An MCP client names the scopes of the one server that it registers for, and later asks for more of them, or for
+ * `offline_access`. What it may ask of an API is decided there, so its metadata does not keep it (RFC 7591 §3.2.1).
+ */
+async function withoutOpenScopes(
+  { scope, ...metadata }: ClientMetadata,
+  listOpenScopes: () => Promise<readonly string[]>,
+): Promise<ClientMetadata> {
+  if (typeof scope !== 'string') return scope === undefined ? metadata : { ...metadata, scope };
+  const open = await listOpenScopes();
+  const left = scope.split(' ').filter((name) => !open.includes(name));
+  return left.length > 0 ? { ...metadata, scope: left.join(' ') } : metadata;
 }
 
 /** RFC 6749 §4.4: client credentials are for clients that have some, and so is what they turn other tokens into. */

@@ -34,7 +34,10 @@ const calledByResourceServers = /^\/(introspection|revocation|userinfo)\/?$/i;
 export function mountRoutes({ provider, sameOrigin, rateLimit, limits }: MountDependencies): Router {
   const router = Router();
   router.all(postOnly, refuseOtherMethods);
-  router.get('/.well-known/oauth-authorization-server/oidc', showMetadata);
+  const metadata = router.route('/.well-known/oauth-authorization-server/oidc');
+  metadata.get(showMetadata);
+  // A script of another origin that adds a header, as MCP clients do, asks first.
+  metadata.options(showMetadata);
   router.post(['/oidc/session/end/confirm', '/oidc/device'], sameOrigin);
   router.post('/oidc/device/auth', rateLimit('device-authorization', 60));
   router.post(['/oidc/auth', '/oidc/session/end'], readFormText, askByGet);

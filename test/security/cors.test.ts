@@ -54,8 +54,11 @@ describe('the token endpoint', () => {
 });
 
 test('public facts can be read by anyone', async () => {
-  for (const path of ['/oidc/.well-known/openid-configuration', '/oidc/jwks']) {
+  const discovery = '/oidc/.well-known/openid-configuration';
+  const asked = { 'access-control-request-method': 'GET', 'access-control-request-headers': 'mcp-protocol-version' };
+  for (const path of [discovery, '/.well-known/oauth-authorization-server/oidc', '/oidc/jwks']) {
     expect(['*', foreign]).toContain(await allowedFor(foreign, path));
+    expect(['*', foreign]).toContain(await allowedFor(foreign, path, { method: 'OPTIONS', headers: asked }));
   }
 });
 

@@ -1,33 +1,40 @@
 /**
- * nginx and pgbouncer for the topology test: those of this machine, or Debian's packages, fetched through apt and
- * unpacked beside our own packages. That needs no root and changes nothing of the system.
+ * Programs that only Debian packages: those of this machine, or the packages, fetched through apt and unpacked beside
+ * our own packages. That needs no root and changes nothing of the system.
  */
 import { type ExecFileOptions, execFile } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
-import { delimiter, join } from 'node:path';
+import { basename, delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
 import { cacheFolder } from './cache-folder.ts';
 
 const run = promisify(execFile);
 
-const names = ['nginx', 'pgbouncer'] as const;
-
 export type DebianProgram = { path: string; env: Record<string, string> };
-export type DebianPrograms = Record<(typeof names)[number], DebianProgram>;
 
-/** @throws when they are neither installed nor to be had, in one sentence that says what to install */
-export async function findDebianPrograms(): Promise<DebianPrograms> {
-  const places = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin'];
-  const installed = (name: string) => places.map((place) => join(place, name)).find((path) => existsSync(path));
-  const missing = names.filter((name) => !installed(name));
+/**
+ * @param wanted by name of its package, the one file of each that the test needs: `{ nginx: 'usr/sbin/nginx' }`
+ * @throws when they are neither installed nor to be had, in one sentence that says what to install
+ */
+export async function findDebianPrograms<Name extends string>(
+  wanted: Record<Name, string>,
+): Promise<Record<Name, DebianProgram>> {
+  const files = Object.entries<string>(wanted);
+  const missing = files.filter(([, file]) => !installed(file)).map(([name]) => name);
   const fetched = missing.length > 0 ? await fetchedPackages(missing) : '';
-  const find = (name: string): DebianProgram => {
-    const path = installed(name);
-    if (path) return { path, env: {} };
-    return { path: join(fetched, 'usr/sbin', name), env: { LD_LIBRARY_PATH: libraryFolders(fetched).join(delimiter) } };
-  };
-  return { nginx: find('nginx'), pgbouncer: find('pgbouncer') };
+  const env: Record<string, string> = fetched ? { LD_LIBRARY_PATH: libraryFolders(fetched).join(delimiter) } : {};
+  const found = files.map(([name, file]) => {
+    const path = installed(file);
+    return [name, path ? { path, env: {} } : { path: join(fetched, file), env }];
+  });
+  return Object.fromEntries(found) as Record<Name, DebianProgram>;
+}
+
+/** Where Debian has it, or anywhere that programs are looked for. */
+function installed(file: string): string | undefined {
+  const places = [...(process.env.PATH ?? '').split(delimiter), '/usr/local/sbin'];
+  return [join('/', file), ...places.map((place) => join(place, basename(file)))].find((path) => existsSync(path));
 }
 
 function libraryFolders(root: string): string[] {
@@ -54,7 +61,7 @@ async function fetchedPackages(missing: readonly string[]): Promise<string> {
     if (existsSync(folder)) return folder;
     const { stderr, message } = error as Error & { stderr?: string };
     const reason = (stderr ?? '').split('\n').find((line) => /^[EW]:/.test(line)) ?? message;
-    throw new Error(`The topology test needs nginx and pgbouncer: apt-get install -y nginx pgbouncer (${reason}).`);
+    throw new Error(`This test needs packages of Debian: apt-get install -y ${missing.join(' ')} (${reason}).`);
   }
   return folder;
 }

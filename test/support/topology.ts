@@ -30,7 +30,7 @@ export type Topology = {
 const deploy = join(import.meta.dirname, '../../deploy');
 
 export async function startTopology(env: Record<string, string>): Promise<Topology> {
-  const programs = await findDebianPrograms();
+  const programs = await findDebianPrograms({ nginx: 'usr/sbin/nginx', pgbouncer: 'usr/sbin/pgbouncer' });
   const folder = await newDataFolder();
   const stops: (() => Promise<unknown>)[] = [() => removeDataFolder(folder)];
   const stop = async () => {
