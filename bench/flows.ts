@@ -1,7 +1,7 @@
 /** What is measured: each flow of the protocol as one function, for whichever provider. */
 import { createHash, randomBytes } from 'node:crypto';
 import { apis } from './apis.ts';
-import { type Answer, expectStatus, send } from './load.ts';
+import { type Answer, type Asked, expectStatus, send } from './load.ts';
 import type { Credentials, ProviderUnderTest } from './providers.ts';
 
 export type Flow = {
@@ -9,6 +9,8 @@ export type Flow = {
   title: string;
   /** What one run needs; made before the time is taken. */
   prepare(provider: ProviderUnderTest, count: number): Promise<unknown[]>;
+  /** What one run asks, where that is one request, answered with 200. */
+  request?(provider: ProviderUnderTest, input: never): Asked & { url: string };
   /** Answers what the next run of the same loop begins with, where each uses up what it had. */
   run(provider: ProviderUnderTest, input: never): Promise<unknown>;
   /** Each input is good once, and no run makes the next one's. */
@@ -38,8 +40,27 @@ const token = async (
 
 const clientCredentials =
   ({ identifier, scope }: (typeof apis)[number]) =>
-  (provider: ProviderUnderTest) =>
-    token(provider, { grant_type: 'client_credentials', resource: identifier, scope }, provider.service);
+  ({ issuer, service }: ProviderUnderTest) => ({
+    url: `${issuer}/token`,
+    method: 'POST' as const,
+    headers: { authorization: basic(service) },
+    form: { grant_type: 'client_credentials', resource: identifier, scope },
+  });
+
+/** A flow that is one request. */
+function single<Input>(
+  flow: Pick<Flow, 'name' | 'title' | 'prepare'> & {
+    request(provider: ProviderUnderTest, input: Input): Asked & { url: string };
+  },
+): Flow {
+  return {
+    ...flow,
+    async run(provider, input: Input) {
+      const { url, ...asked } = flow.request(provider, input);
+      expectStatus(await send(url, asked), 200);
+    },
+  };
+}
 
 function authorizationRequest({ issuer, app, redirectUri }: ProviderUnderTest): { url: string; verifier: string } {
   const verifier = randomBytes(32).toString('base64url');
@@ -133,18 +154,18 @@ const nothing = async (_provider: ProviderUnderTest, count: number) =>
   Array.from({ length: Math.min(count, 64) }, () => ({}));
 
 export const flows: Flow[] = [
-  {
+  single({
     name: 'discovery',
     title: 'Discovery document',
     prepare: nothing,
-    run: async (provider) => void expectStatus(await send(`${provider.issuer}/.well-known/openid-configuration`), 200),
-  },
-  {
+    request: ({ issuer }) => ({ url: `${issuer}/.well-known/openid-configuration` }),
+  }),
+  single({
     name: 'jwks',
     title: 'JWKS',
     prepare: nothing,
-    run: async (provider) => void expectStatus(await send(`${provider.issuer}/jwks`), 200),
-  },
+    request: ({ issuer }) => ({ url: `${issuer}/jwks` }),
+  }),
   {
     name: 'authorization',
     title: 'Authorization with a session',
@@ -158,18 +179,18 @@ export const flows: Flow[] = [
     consumes: true,
     run: async (provider, code: Arrived) => void (await exchange(provider, code)),
   },
-  {
+  single({
     name: 'client-credentials-jwt',
     title: 'Client credentials, JWT',
     prepare: nothing,
-    run: async (provider) => void (await clientCredentials(jwtApi)(provider)),
-  },
-  {
+    request: clientCredentials(jwtApi),
+  }),
+  single({
     name: 'client-credentials-opaque',
     title: 'Client credentials, opaque',
     prepare: nothing,
-    run: async (provider) => void (await clientCredentials(opaqueApi)(provider)),
-  },
+    request: clientCredentials(opaqueApi),
+  }),
   {
     name: 'refresh',
     title: 'Refresh with rotation',
@@ -177,16 +198,15 @@ export const flows: Flow[] = [
     run: (provider, { refresh_token }: Tokens) =>
       token(provider, { grant_type: 'refresh_token', refresh_token }, provider.app),
   },
-  {
+  single({
     name: 'userinfo',
     title: 'Userinfo',
     prepare: tokens,
-    run: async (provider, { access_token }: Tokens) =>
-      void expectStatus(
-        await send(`${provider.issuer}/userinfo`, { headers: { authorization: `Bearer ${access_token}` } }),
-        200,
-      ),
-  },
+    request: ({ issuer }, { access_token }: Tokens) => ({
+      url: `${issuer}/userinfo`,
+      headers: { authorization: `Bearer ${access_token}` },
+    }),
+  }),
   {
     name: 'introspection',
     title: 'Introspection',

@@ -17,7 +17,7 @@ const agent = new Agent({ connections: 64, pipelining: 1, keepAliveTimeout: 60_0
 
 export type Answer = { status: number; headers: Record<string, string | string[] | undefined>; text: string };
 
-type Asked = {
+export type Asked = {
   method?: 'GET' | 'POST';
   headers?: Record<string, string>;
   form?: Record<string, string>;

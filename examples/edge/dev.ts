@@ -34,9 +34,12 @@ try {
 }
 
 async function start(): Promise<void> {
-  await fetch(`${ISSUER}/.well-known/openid-configuration`, { signal: AbortSignal.timeout(5_000) }).catch(() => {
+  const address = `${ISSUER}/.well-known/openid-configuration`;
+  const discovery = await fetch(address, { signal: AbortSignal.timeout(5_000) }).catch(() => {
     throw new Error(`There is no provider at ${ISSUER}. Start one in another terminal with: npm start`);
   });
+  const { issuer } = discovery.ok ? ((await discovery.json().catch(() => ({}))) as { issuer?: unknown }) : {};
+  if (issuer !== ISSUER) throw new Error(`${ISSUER} answers, but is not that issuer. Is ISSUER right?`);
   await makeSureOfPort();
   const client = CLIENT_ID ? { client_id: CLIENT_ID, client_secret: CLIENT_SECRET ?? '' } : await registerBoth();
   const bundle = await build({
@@ -68,12 +71,12 @@ async function start(): Promise<void> {
     log: new Log(LogLevel.WARN),
   });
   await worker.ready;
-  console.log(`
-Tidewater is ready.
+  console.log(`Tidewater is ready.
 
-  Open       ${origin}/ and sign in with an account of ${new URL(ISSUER).origin}
-  Client     ${client.client_id}
-  API        ${RESOURCE}
+  Open     ${origin}/
+  Sign in  with an account of ${new URL(ISSUER).origin}, or make one on the way
+  Client   ${client.client_id}
+  API      ${RESOURCE}
 `);
 }
 

@@ -102,7 +102,7 @@ export function refusalPage(refusal: Refusal, url: URL): string {
   }[status];
   return layout(
     refusal.title ?? titles[status] ?? 'Something broke here',
-    html`<p class="verdict bad" role="alert"><strong>Refused (${status}).</strong> ${message}</p>
+    html`<p class="verdict bad" role="alert"><strong>${status === 404 ? 'Not found' : 'Refused'} (${status}).</strong> ${message}</p>
       <p class="ways">${wayOn ?? ''} <a class="button" href="/">Back to the start</a></p>`,
   );
 }

@@ -19,7 +19,7 @@ import { endSession, startSession } from './session.ts';
 type Pending = { state: string; nonce: string; verifier: string; returnTo: string };
 
 const pendingSeconds = 600;
-const scope = 'openid offline_access tides:read tides:report';
+const scope = 'openid tides:read tides:report offline_access';
 
 /** GET /login */
 export async function login(request: Request, env: Env): Promise<Response> {

@@ -64,6 +64,11 @@ function asRefusal(error: unknown): Refusal {
   const refused = refusalOf(error);
   // The stack, not the error: what oauth4webapi adds to some of its errors is the answer itself.
   console.error(refused ?? (error instanceof Error ? error.stack : error));
+  if (refused === 'invalid_client') {
+    const sentence =
+      'The provider does not know Tidewater any more (invalid_client). Whoever runs it has to start it again.';
+    return new Refusal(502, 'server_error', sentence);
+  }
   if (refused) return new Refusal(502, 'server_error', `The provider refused what Tidewater asked: ${refused}.`);
   return new Refusal(500, 'server_error', 'Something broke here. You did nothing wrong; try again in a moment.');
 }

@@ -47,7 +47,7 @@ export function notNow(who: string, address: string, reason: unknown): Problem {
 /** Why a request did not get through: fetch hides it in the cause. */
 export function reasonOf(error: unknown): string {
   const { message, code, cause } = error as Error & { code?: string };
-  return cause instanceof Error ? reasonOf(cause) : message || String(code);
+  return cause instanceof Error ? reasonOf(cause) : message.trim() || String(code);
 }
 
 /** The last handler of a service. What nobody thought of is logged, and says nothing to the outside. */

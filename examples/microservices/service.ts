@@ -30,6 +30,9 @@ export async function connect(): Promise<Provider> {
 }
 
 export function sayUnreachable(error: unknown): string {
+  // Something answered, and it was no discovery document, or that of another issuer.
+  if (/^OAUTH_(INVALID_RESPONSE|JSON|PARSE|RESPONSE_IS)/.test((error as { code?: string }).code ?? ''))
+    return `${issuer} answers, but is not that issuer (${reasonOf(error)}). Is ISSUER right?`;
   const next = /self-signed|unable to (verify|get)/.test(reasonOf(error))
     ? 'Set NODE_EXTRA_CA_CERTS to the PEM file of the authority that signed its certificate.'
     : 'Start it with `npm start` in its own folder, or set ISSUER.';
@@ -60,7 +63,9 @@ export function serve(app: Express, defaultPort: string): void {
     TLS_CERT_FILE && TLS_KEY_FILE
       ? createHttpsServer({ cert: readFileSync(TLS_CERT_FILE), key: readFileSync(TLS_KEY_FILE) }, app)
       : createHttpServer(app);
-  server.once('error', (error) => fail(`Cannot listen at ${addressOf(PORT)}: ${error.message}`));
+  server.once('error', (error) =>
+    fail(`Cannot listen at ${addressOf(PORT)} (${error.message}). Stop what listens there, or choose another port.`),
+  );
   server.listen(Number(PORT), '127.0.0.1', () => {
     say(`listens at ${addressOf(PORT)}`);
     // Tells start.ts, if that started it; and ends with it.

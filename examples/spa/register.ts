@@ -30,12 +30,12 @@ const metadata = (origin: string) => ({
  * @throws {Error} with a line for whoever started this, when the provider is not there or does not take the client
  */
 export async function clientIdFor(issuer: string, origin: string): Promise<string> {
-  const { protocol, hostname } = new URL(issuer);
-  if (protocol !== 'https:' && !['localhost', '127.0.0.1', '[::1]'].includes(hostname)) {
+  const { protocol, hostname } = URL.canParse(issuer) ? new URL(issuer) : {};
+  if (protocol !== 'https:' && !['localhost', '127.0.0.1', '[::1]'].includes(hostname ?? '')) {
     throw new Error(`ISSUER must be https, unless it is on this machine: ${issuer}`);
   }
   const discovery = await ask(`${issuer}/.well-known/openid-configuration`);
-  const { issuer: named } = discovery.ok ? ((await discovery.json()) as { issuer?: unknown }) : {};
+  const { issuer: named } = discovery.ok ? ((await discovery.json().catch(() => ({}))) as { issuer?: unknown }) : {};
   if (named !== issuer) throw new Error(`${issuer} answers, but is not that issuer. Is ISSUER right?`);
   return process.env.CLIENT_ID ?? (await registeredBefore(issuer, origin)) ?? (await register(issuer, origin));
 }

@@ -85,8 +85,8 @@ createServer((req, res) => {
   })
   .listen(port, '127.0.0.1', () => {
     console.log(
-      `Lamplight is ready.\n\n  Open      ${origin}/\n  Provider  ${issuer}\n  Client    ${clientId}\n\n` +
-        `  Sign in with any account there; make one at ${new URL('/auth/register', issuer)}`,
+      `Lamplight is ready.\n\n  Open      ${origin}/\n  Provider  ${issuer}\n  Client    ${clientId}\n` +
+        `  Sign in   with an account of ${new URL(issuer).origin}, or make one on the way\n`,
     );
   });
 

@@ -37,7 +37,7 @@ export async function finishSignIn(req: Request, res: Response): Promise<void> {
   } catch (error) {
     // A person who says no has done nothing wrong.
     if (error instanceof openid.AuthorizationResponseError && error.error === 'access_denied') {
-      return showProblem(res, 403, 'You didn’t sign in', 'That’s fine. The catalogue is open to everybody.', tryAgain);
+      return showDeclined(req, res, tryAgain);
     }
     if (isUnavailable(error)) throw error;
     console.error('a sign-in failed:', reasonOf(error));
@@ -60,6 +60,15 @@ export async function finishSignIn(req: Request, res: Response): Promise<void> {
     tokens: tokensOf(tokens),
   });
   res.redirect(303, request.returnTo);
+}
+
+/** Declined at Latchkey: a sign-in, or a step-up of somebody who is signed in and stays so. */
+function showDeclined(req: Request, res: Response, tryAgain: { href: string; text: string }): void {
+  const session = findSession(req);
+  const text = session
+    ? `That’s fine. You’re signed in as ${session.name}, as before.`
+    : 'That’s fine. We know nothing about you.';
+  showProblem(res, 403, session ? 'Nothing has changed' : 'You didn’t sign in', text, tryAgain);
 }
 
 /** The back button, a second click, a link that somebody made up, or one that waited too long: nothing is redeemed twice. */

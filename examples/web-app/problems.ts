@@ -32,14 +32,15 @@ export const showError: ErrorRequestHandler = (error, req, res, next) => {
       'Signing in is Latchkey’s work, and it doesn’t answer just now. You’ve done nothing wrong. Wait a moment, then go on.';
     return showProblem(res, 503, 'Latchkey is away', text, again);
   }
-  // Without its `cause`, in which libraries keep whole answers, tokens included.
-  console.error(error instanceof Error ? error.stack : 'something that is no error was thrown');
   // It refuses our own id and secret: registered anew, deleted, or another database.
   if (error instanceof WWWAuthenticateChallengeError) {
+    console.error('Latchkey does not know this client any more. Start this app again: it registers itself anew.');
     const text =
       'It doesn’t know this library any more. Whoever runs the library has to start it again, or register it.';
     return showProblem(res, 502, 'Latchkey turned us away', text, again);
   }
+  // Without its `cause`, in which libraries keep whole answers, tokens included.
+  console.error(error instanceof Error ? error.stack : 'something that is no error was thrown');
   const status = typeof error?.status === 'number' && error.status >= 400 && error.status < 500 ? error.status : 500;
   showProblem(
     res,

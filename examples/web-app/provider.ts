@@ -19,6 +19,10 @@ export const provider = await meet().catch((error: Error) => {
 });
 
 async function meet(): Promise<openid.Configuration> {
+  // Before we tell it anything about us: is it who we take it for?
+  const discovery = await askProvider(`${issuer}/.well-known/openid-configuration`, {});
+  const { issuer: named } = discovery.ok ? ((await discovery.json().catch(() => ({}))) as { issuer?: unknown }) : {};
+  if (named !== issuer) giveUp(`${issuer} answers, but is not that issuer. Is ISSUER right?`);
   const { client_id, client_secret } = await findClient();
   // RS256 and nothing else is taken for an ID token: whoever makes a token must not choose how it is checked.
   const metadata = { id_token_signed_response_alg: 'RS256', require_auth_time: true };

@@ -60,7 +60,7 @@ const server = app.listen(port, '127.0.0.1', (error) => {
   console.log(`Fernwood Library is ready.
 
   Open     ${baseUrl}
-  Sign in  with an account at ${new URL(issuer).origin}; the way there makes one, if there is none
+  Sign in  with an account of ${new URL(issuer).origin}, or make one on the way
 `);
 });
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => process.exit(0));

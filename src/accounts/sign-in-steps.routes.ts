@@ -80,23 +80,14 @@ export function createSignInSteps({ db, encryption, deviceCookies }: SignInStepD
     shown: Shown,
     { beforeSession, leave, json: more }: Leaving = {},
   ): Promise<void> {
-    const { account, amr, stillStands } = shown;
+    const { account } = shown;
     const step = nextSignInStep(await stateOf(req, shown));
-    // With `stillStands` a session asks for itself, once it is stored.
-    const accountState = step === 'done' && stillStands ? '' : await accountStateOf(db, account.id);
-    if (accountState === undefined) return lost(req, res, place);
-    if (step !== 'done') {
-      if (stillStands && !(await stillStands())) return lost(req, res, place);
-      const { id, startedAt } = shown.progress ?? {};
-      const kept = { accountId: account.id, amr: [...amr], place: place.path, accountState };
-      const cookie = progressCookie({ encryption, secure }, { ...kept, ...(id && startedAt && { id, startedAt }) });
-      res.cookie(cookie.name, cookie.value, cookie.options);
-      return askFor(req, res, place, step, account.id);
-    }
+    if (step !== 'done') return keepAndAsk(req, res, place, shown, step);
+    const stillStands = shown.stillStands ?? (await standsFromNow(account.id));
+    if (!stillStands) return lost(req, res, place);
     if (shown.progress && !(await claimProgress(db, shown.progress))) return lost(req, res, place);
     await beforeSession?.();
-    const stands = stillStands ?? (async () => (await accountStateOf(db, account.id, { lock: true })) === accountState);
-    const signedIn = await unlessChanged(place.signIn({ ...shown, stillStands: stands }));
+    const signedIn = await unlessChanged(place.signIn({ ...shown, stillStands }));
     if (!signedIn) return lost(req, res, place);
     const { location, json } = signedIn;
     forget(req, res, place);
@@ -107,6 +98,33 @@ export function createSignInSteps({ db, encryption, deviceCookies }: SignInStepD
     else if (leave) await leave(location);
     else res.redirect(303, location);
   }
+
+  /** Gives the browser what was shown so far, and asks for the step that is due. */
+  async function keepAndAsk(
+    req: Request,
+    res: Response,
+    place: SignInPlace,
+    { account, amr, stillStands, progress }: Shown,
+    step: Exclude<SignInStep, 'done'>,
+  ): Promise<void> {
+    const accountState = await accountStateOf(db, account.id);
+    if (accountState === undefined || (stillStands && !(await stillStands()))) return lost(req, res, place);
+    const { id, startedAt } = progress ?? {};
+    const kept = { accountId: account.id, amr: [...amr], place: place.path, accountState };
+    const cookie = progressCookie({ encryption, secure }, { ...kept, ...(id && startedAt && { id, startedAt }) });
+    res.cookie(cookie.name, cookie.value, cookie.options);
+    return askFor(req, res, place, step, account.id);
+  }
+
+  /** Undefined for an account that nobody may sign in to. */
+  async function standsFromNow(accountId: string): Promise<Shown['stillStands']> {
+    const accountState = await accountStateOf(db, accountId);
+    return accountState === undefined ? undefined : () => isUnchanged(accountId, accountState);
+  }
+
+  /** Waits for a change under way: a session that is being made asks this once it is stored. */
+  const isUnchanged = async (accountId: string, accountState: string): Promise<boolean> =>
+    (await accountStateOf(db, accountId, { lock: true })) === accountState;
 
   async function stateOf(req: Request, { account, amr }: Shown) {
     const browser = { cookieHeader: req.headers.cookie, secure };
@@ -159,7 +177,7 @@ export function createSignInSteps({ db, encryption, deviceCookies }: SignInStepD
       account,
       amr: progress.amr,
       progress,
-      stillStands: async () => (await accountStateOf(db, account.id, { lock: true })) === progress.accountState,
+      stillStands: () => isUnchanged(account.id, progress.accountState),
     };
   }
 

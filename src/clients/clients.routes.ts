@@ -1,9 +1,17 @@
 import cors from 'cors';
-import { type NextFunction, type Request, type RequestHandler, type Response, Router } from 'express';
+import {
+  type ErrorRequestHandler,
+  type NextFunction,
+  type Request,
+  type RequestHandler,
+  type Response,
+  Router,
+} from 'express';
 import { z } from 'zod';
 import { auditSource } from '../audit/record.ts';
 import type { Database } from '../db/database.ts';
-import { parse, readJson } from '../http/body.ts';
+import { isForm, parse, readJson } from '../http/body.ts';
+import { sendError } from '../http/error-answer.ts';
 import { HttpError, notFound } from '../http/errors.ts';
 import { memoryRateLimit, type RateLimit } from '../http/rate-limit.ts';
 import { noteOutcome } from '../http/request-log.ts';
@@ -40,6 +48,12 @@ type ClientRequest = Request<{ client_id: string }>;
 const maxGraceSeconds = 30 * 24 * 60 * 60;
 const Rotation = z.object({ grace_seconds: z.number().int().min(0).max(maxGraceSeconds).default(0) });
 
+/** No form is taken here: who sends one is a program that named no content type, as curl does, and not a person. */
+const refuseForms: ErrorRequestHandler = (error, req, res, next) => {
+  if (isForm(req)) sendError(res, error);
+  else next(error);
+};
+
 /** The two doors to one service. What is registered through either is managed through both. */
 const doors = ['/clients', '/oidc/reg'];
 
@@ -70,6 +84,7 @@ export function clientRoutes(dependencies: ClientRoutesDependencies): Router {
     door.post('/:client_id/secret', managed, readJson, renewSecret);
     router.use(path, through(path), door, wrongMethod(door));
   }
+  router.use(doors, refuseForms);
 
   /** A client is told to come back through the door that it came by. */
   function through(path: string): RequestHandler {

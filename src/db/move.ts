@@ -1,7 +1,8 @@
 /**
  * An installation that moves to another database, or has moved. From then on triggers refuse every change here, in the
  * transaction in which they are made: what was acknowledged before is all there, and nothing can be acknowledged after.
- * Servers answer 503 then, as for a database that is read-only. The mark is the triggers' function, with a comment.
+ * Servers answer 503 then, as for a database that is read-only, and are not ready any more once the copy is in use. The mark
+ * is the triggers' function, with a comment.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { sql } from 'drizzle-orm';
@@ -21,11 +22,22 @@ export async function findMove(db: Pick<Database, 'execute'>): Promise<Move | un
   return rows[0]?.comment ? (JSON.parse(rows[0].comment) as Move) : undefined;
 }
 
-/** For whoever starts a server here. */
-export function sentenceOf({ to, state, since }: Move): string {
+/** What there is to know of a move, and what to do: a sentence together, for whoever starts a server here. */
+export function describeMove({ to, state, since }: Move): { found: string; fix: string } {
   return state === 'moved'
-    ? `This installation was moved to ${to} on ${since.slice(0, 10)}: set DATABASE_URL to that database.`
-    : `This installation is being moved to ${to}: run promote again to finish that, or promote --cancel to stay here.`;
+    ? {
+        found: `This installation was moved to ${to} on ${since.slice(0, 10)}`,
+        fix: 'set DATABASE_URL to that database',
+      }
+    : {
+        found: `This installation is being moved to ${to}`,
+        fix: 'run promote again to finish that, or promote --cancel to stay here',
+      };
+}
+
+export function sentenceOf(move: Move): string {
+  const { found, fix } = describeMove(move);
+  return `${found}: ${fix}.`;
 }
 
 /**

@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { type Database, isUnavailable, reasonOf } from '../db/database.ts';
 import { type MigrationState, migrationState, oldestVersion } from '../db/migrations.ts';
+import { describeMove, findMove, type Move } from '../db/move.ts';
 import { tableSizes } from '../db/table-sizes.ts';
 import { formatBytes } from '../lib/bytes.ts';
 import { sweepLag } from '../ops/sweep.ts';
@@ -47,11 +48,12 @@ export async function checkDatabase(
     return { findings: [unreached(error)], usable: false };
   }
   const state = await migrationState(db);
+  const move = await findMove(db);
   return {
     findings: [
       checkLatency(answerMs),
       checkVersion(facts),
-      checkWritable(facts),
+      checkWritable(facts, move),
       clock,
       checkMigrations(state),
       checkConnections(facts, config),
@@ -115,7 +117,11 @@ function checkVersion({ version, versionText }: Facts): Finding {
   return problem('database version', `PostgreSQL ${versionText}.`, `Upgrade it to ${oldestVersion} or later.`);
 }
 
-function checkWritable({ standby, readOnly }: Facts): Finding {
+function checkWritable({ standby, readOnly }: Facts, move: Move | undefined): Finding {
+  if (move) {
+    const { found, fix } = describeMove(move);
+    return problem('database role', `${found}, and takes no changes here.`, `${fix[0]?.toUpperCase()}${fix.slice(1)}.`);
+  }
   if (standby) {
     return problem(
       'database role',

@@ -36,13 +36,17 @@ export async function readJwtAccessToken(
   return (await verifyJwtSignature(value, jwks)).valid ? (claims as JwtAccessToken) : undefined;
 }
 
-/** The grant that a token, JWT or stored, hangs on, if that is still the one it was made from. `issuedAt`: seconds of the epoch. */
+/**
+ * The grant that a token hangs on, if that is still the one it was made from. `issuedAt`, in seconds of the epoch, is for a
+ * token in JWT form: a stored one went with its grant, and its clock may have been behind that of the grant.
+ */
 export async function findGrantOfToken(
   provider: Provider,
-  { grantId, clientId, issuedAt }: { grantId: string; clientId: string; issuedAt: number },
+  { grantId, clientId, issuedAt }: { grantId: string; clientId: string; issuedAt?: number | undefined },
 ): Promise<(Grant & { accountId: string }) | undefined> {
   const grant = await provider.Grant.find(grantId);
   // A grant that was revoked and given again has the same id, and nothing of before belongs to it.
-  if (!grant?.accountId || grant.clientId !== clientId || issuedAt < (grant.iat ?? 0)) return undefined;
+  if (!grant?.accountId || grant.clientId !== clientId) return undefined;
+  if (issuedAt !== undefined && issuedAt < (grant.iat ?? 0)) return undefined;
   return grant as Grant & { accountId: string };
 }

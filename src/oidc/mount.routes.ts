@@ -81,10 +81,10 @@ function refuseOtherMethods(...[req, res, next]: Parameters<RequestHandler>): vo
   next();
 }
 
-/** They send forms, too, and are no people who would get a page for one. */
+/** They send forms, too, and are no people who would get a page for one. Who opens the address in a browser does. */
 const answerPrograms: ErrorRequestHandler = (error, req, res, next) => {
-  if (req.method === 'POST') sendError(res, error);
-  else next(error);
+  if (req.method === 'GET' || req.method === 'HEAD') next(error);
+  else sendError(res, error);
 };
 
 /**

@@ -57,7 +57,7 @@ export function isJwt(value: string): boolean {
 }
 
 /** As read, `subject` is what the token says: of a person it may be a pseudonym for one client. */
-type ReadToken = PresentedToken & { issuedAt: number };
+type ReadToken = PresentedToken & { issuedAt?: number };
 
 /** RFC 8693 §4.1, §4.4. */
 type ActorClaims = { act?: Actor; may_act?: Actor };
@@ -101,7 +101,6 @@ async function readStored({ oidc }: KoaContextWithOIDC, value: string): Promise<
     clientId: token.clientId,
     audience: token.aud,
     scopes: [...token.scopes],
-    issuedAt: token.iat,
     expiresAt: exp,
     id: undefined,
     jkt: token.jkt,

@@ -2,6 +2,7 @@
 import { sql } from 'drizzle-orm';
 import type { Database } from '../db/database.ts';
 import { pendingMigrations } from '../db/migrations.ts';
+import { findMove } from '../db/move.ts';
 import { signingKeys } from '../db/schema.ts';
 import { keptFor, within } from '../lib/kept-for.ts';
 
@@ -40,6 +41,9 @@ export function createReadiness({ db, isDraining, keyIds, sweepLag }: Dependenci
   async function look() {
     const pending = await pendingMigrations(db);
     if (pending > 0) return { ...reachable, migrations: `${pending} pending`, keys: 'unknown', sweep: 'unknown' };
+    // While it moves, what only reads is served. Then the copy is in use: a token that was revoked there looks good here.
+    if ((await findMove(db))?.state === 'moved')
+      return { ...reachable, database: 'moved', keys: 'unknown', sweep: 'unknown' };
     const keys = (await hasCurrentKeys()) ? 'ok' : 'not those that are stored';
     return { ...reachable, keys, sweep: await describeSweep() };
   }

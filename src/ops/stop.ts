@@ -3,8 +3,8 @@ import type { Server } from 'node:http';
 
 /** How long requests under way may take once the process is stopping. */
 const finishMs = 10_000;
-/** How long all of stopping may take before the process ends with things left undone. */
-const patienceMs = 30_000;
+/** How long all of stopping may take before the process ends with things left undone. Supervisors wait longer (deploy/). */
+export const stopPatienceMs = 30_000;
 const sweepMs = 50;
 
 /** What serves requests, in this process or in others. */
@@ -54,9 +54,9 @@ export function onStopSignal(called: (name: NodeJS.Signals) => void): void {
 /** Takes the steps in reverse, each though another failed. When they take half a minute, the process ends at once. */
 export async function undo(steps: readonly (() => Promise<void>)[], onError: (error: unknown) => void): Promise<void> {
   const timer = setTimeout(() => {
-    onError(new Error(`not done after ${patienceMs / 1000} seconds`));
+    onError(new Error(`not done after ${stopPatienceMs / 1000} seconds`));
     process.exit(1);
-  }, patienceMs);
+  }, stopPatienceMs);
   for (const step of steps.toReversed()) await step().catch(onError);
   clearTimeout(timer);
 }

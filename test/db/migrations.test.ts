@@ -1,4 +1,9 @@
 /** What `migrate plan` says of locks is what PostgreSQL does, and `migrate` gives way to those who use the tables. */
+import { execFile } from 'node:child_process';
+import { cp, mkdtemp, rm, symlink } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { sql } from 'drizzle-orm';
 import { expect, onTestFinished, test } from 'vitest';
 import { openDatabase } from '../../src/db/database.ts';
@@ -151,4 +156,18 @@ test('a table that is in use is left alone after the lock time-out, with nothing
     );
   });
   expect(await migrationState(database.db)).toEqual({ pending: allMigrations().length, unknown: 0 });
+});
+
+test('the migrations make what schema.ts describes: db:generate has nothing to add', async () => {
+  const root = join(import.meta.dirname, '../..');
+  const folder = await mkdtemp(join(tmpdir(), 'latchkey-migrations-'));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  // Were there something, it would be written here.
+  for (const name of ['migrations', 'drizzle.config.ts']) {
+    await cp(join(root, name), join(folder, name), { recursive: true });
+  }
+  for (const name of ['src', 'node_modules']) await symlink(join(root, name), join(folder, name));
+  const program = join(root, 'node_modules/drizzle-kit/bin.cjs');
+  const { stdout } = await promisify(execFile)(process.execPath, [program, 'generate'], { cwd: folder });
+  expect(stdout).toContain('No schema changes');
 });

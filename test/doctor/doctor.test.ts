@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { sql } from 'drizzle-orm';
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { allMigrations } from '../../src/db/migrations.ts';
+import { finishMove, startMove } from '../../src/db/move.ts';
 import { writeChallenge } from '../../src/doctor/challenge.ts';
 import type { Finding } from '../../src/doctor/finding.ts';
 import { createEncryption } from '../../src/keys/encryption.ts';
@@ -334,6 +335,18 @@ describe('the database', () => {
     expect(wrong(await doctor({ DATABASE_URL: url.href }))).toEqual([
       found('database role', 'problem', /read-only/, /default_transaction_read_only off/),
     ]);
+  });
+
+  test('one that the installation moves away from, or has left', async () => {
+    const left = await startAppForTest({ idle: true });
+    const move = await startMove(left.databaseUrl, 'db.example.com:5432/latchkey', async () => {});
+    expect(wrong(await doctor({}, left))).toContainEqual(
+      found('database role', 'problem', /is being moved to db\.example\.com:5432\/latchkey, and/, /^Run promote again/),
+    );
+    await finishMove(left.databaseUrl, move);
+    expect(wrong(await doctor({}, left))).toContainEqual(
+      found('database role', 'problem', /was moved to db\.example\.com:5432\/latchkey on \d/, /^Set DATABASE_URL to/),
+    );
   });
 
   test('rows that nobody sweeps', async () => {

@@ -176,6 +176,13 @@ describe('the process', () => {
     );
   });
 
+  test('says that what answers is not the issuer it was told, and ends', async () => {
+    const issuer = `${edge.app.origin}/elsewhere`;
+    const running = launchExample('edge', { ISSUER: issuer, PORT: String(await freePort()) });
+    expect(await running.ended).toEqual({ code: 1, signal: null });
+    expect(running.stderr()).toBe(`${issuer} answers, but is not that issuer. Is ISSUER right?\n`);
+  });
+
   test('ends at once with all that it started when it is told to', async () => {
     const { app } = edge;
     const port = String(await freePort());

@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
-import { request } from 'node:http';
+import { createServer as createHttpServer, request } from 'node:http';
 import { createServer } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -118,6 +118,15 @@ test('an authority that nobody named is not trusted, and the line says how to na
     /^Latchkey does not answer at https:\S+ \(unable to verify.* Set NODE_EXTRA_CA_CERTS .*\n$/,
   );
   expect(example.stdout()).toBe('');
+  await endServer(stranger);
+});
+
+test('what answers at another name than its issuer is not used, and the line says so', async () => {
+  const stranger = createHttpServer((_req, res) => void res.setHeader('content-type', 'application/json').end('{}'));
+  const ISSUER = `http://localhost:${await listen(stranger)}/oidc`;
+  const example = launchExample('microservices', { ...settings, ISSUER });
+  expect((await example.ended).code).toBe(1);
+  expect(example.stderr()).toMatch(/^http:\S+ answers, but is not that issuer \(.*\)\. Is ISSUER right\?\n$/);
   await endServer(stranger);
 });
 

@@ -71,6 +71,7 @@ test('it takes the client that the operator registered', async () => {
 test.each([
   ['nobody answers', 'http://localhost:1/oidc', 'Latchkey does not answer at http://localhost:1/oidc/'],
   ['another issuer answers', undefined, 'is not that issuer. Is ISSUER right?'],
+  ['the issuer is no address', 'nonsense', 'ISSUER must be https'],
   ['the issuer is on plain http elsewhere', 'http://id.example/oidc', 'ISSUER must be https'],
 ])('it ends with one line when %s', async (_what, issuer, says) => {
   const running = launchExample('spa', { ISSUER: issuer ?? `${app.origin}/elsewhere`, PORT: String(await freePort()) });

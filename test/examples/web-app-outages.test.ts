@@ -89,6 +89,15 @@ describe('at its start', () => {
     expect(running.stderr().trim()).toMatch(new RegExp(`^Latchkey does not answer at ${issuer}\\. .*npm start.*$`));
   });
 
+  test('it tells nothing about itself to an issuer of another name', async () => {
+    const ISSUER = `${library.app.origin}/elsewhere`;
+    const REGISTRATION_FILE = join(tmpdir(), `latchkey-${randomUUID()}.json`);
+    const running = launchExample('web-app', { ISSUER, REGISTRATION_FILE, PORT: String(await freePort()) });
+    expect((await running.ended).code).toBe(1);
+    expect(running.stderr()).toBe(`${ISSUER} answers, but is not that issuer. Is ISSUER right?\n`);
+    await expect(stat(REGISTRATION_FILE)).rejects.toThrow('ENOENT');
+  });
+
   test.each([
     ['ISSUER', 'http://id.example/oidc'],
     ['BASE_URL', 'https://library.example/books'],
@@ -114,7 +123,10 @@ describe('at its start', () => {
   });
 
   test('where apps may not register themselves it prints the operator’s command', async () => {
-    const closed = createServer((_req, res) => void res.writeHead(403).end('{"error":"registration_closed"}'));
+    const closed = createServer((req, res) => {
+      if (req.url === '/oidc/.well-known/openid-configuration') res.end(JSON.stringify({ issuer }));
+      else res.writeHead(403).end('{"error":"registration_closed"}');
+    });
     const issuer = `http://localhost:${await listen(closed)}/oidc`;
     onTestFinished(() => endServer(closed));
     const running = launchExample('web-app', { ISSUER: issuer, PORT: String(await freePort()) });

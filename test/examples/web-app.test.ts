@@ -47,6 +47,10 @@ test('a newcomer signs in, shows two steps for the night card, and signs out; no
 
   await follow(page, 'Night card');
   await expectHeading(page, 'One more step');
+  await page.locator('#set-up-cancel').click();
+  await expectHeading(page, 'Nothing has changed');
+  expect(await page.getByRole('alert').textContent()).toContain('signed in as Ada Moreno, as before');
+  await follow(page, 'Try again');
   await follow(page, 'Set up two-step sign-in');
   await page.getByLabel('Six-digit code').fill(authenticatorOf(await page.content())());
   await press(page, 'Turn on');

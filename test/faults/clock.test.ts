@@ -5,7 +5,8 @@ import { createEncryption } from '../../src/keys/encryption.ts';
 import { keyAlgorithms } from '../../src/keys/key-pairs.ts';
 import { ringKeys, tendRing } from '../../src/keys/key-ring.ts';
 import { sweep } from '../../src/ops/sweep.ts';
-import { allow, createApiSide, createApis, introspect, invoices } from '../apis/fixture.ts';
+import { createExchangeApis, createExchanger, exchange, issueFor, permit, stock } from '../apis/exchange.ts';
+import { allow, createApiSide, introspect, invoices, photos } from '../apis/fixture.ts';
 import {
   ageUses,
   issueCode,
@@ -28,9 +29,9 @@ let signedIn: SignedIn;
 
 beforeAll(async () => {
   app = await startApp({ idle: true });
-  await createApis(app);
+  await createExchangeApis(app);
   client = await registerClient(app);
-  await allow(app, client, { [invoices]: ['read'] });
+  await allow(app, client, { [invoices]: ['read'], [photos]: ['read'] });
   side = await createApiSide(app, invoices);
 });
 afterAll(() => app.close());
@@ -84,6 +85,20 @@ test('set back: a token for an API is not older than the grant it hangs on, and 
   const tokens = await issueForInvoices(await signedInPerson(app));
   setClock(-fiveMinutes);
   expect(await introspect(app, side, await invoicesToken(tokens))).toMatchObject({ active: true });
+});
+
+test('set back: tokens for APIs, opaque ones too, are exchanged as before', async () => {
+  const service = await createExchanger(app, { [stock]: ['look'], [photos]: [] });
+  await permit(app, service, invoices, stock, 'impersonation');
+  await permit(app, service, photos, stock, 'impersonation');
+  const person = await signedInPerson(app);
+  // The grant, which the tokens that follow hang on, too.
+  await issueFor(app, client, person, photos);
+  setClock(-fiveMinutes);
+  for (const api of [photos, invoices]) {
+    const { access_token } = await issueFor(app, client, person, api);
+    expect(await exchange(app, service, access_token, { resource: stock }), api).toMatchObject({ status: 200 });
+  }
 });
 
 test('set back: what was used is used, however short ago it seems (SECURITY 12, 17)', async () => {

@@ -167,6 +167,15 @@ describe('the hooks that automation relies on', () => {
 });
 
 describe('the words and ways', () => {
+  test('the start page leads to sign-in, registration, discovery and the playground', async () => {
+    const leads = async (change: Partial<Pages['index']>) => valuesOf(await page('index', change), 'href');
+    const all = { signedIn: undefined, registration: true, playground: true, discoveryUrl: 'https://id.example/d' };
+    const [own, discovery] = [['/auth/login', '/auth/register', '/playground'], 'https://id.example/d'];
+    expect(await leads(all)).toEqual(expect.arrayContaining([...own, discovery]));
+    const fewer = await leads({ ...all, registration: false, playground: false });
+    expect(fewer.filter((link) => own.includes(link))).toEqual(['/auth/login']);
+  });
+
   test('the cursor goes to the field to mend', async () => {
     const focus = async (change: Partial<Pages['sign-in']>) =>
       (await page('sign-in', change))

@@ -1,4 +1,5 @@
 import { expect, test, vi } from 'vitest';
+import { finishMove, startMove } from '../../src/db/move.ts';
 import { startApp, startAppForTest, type TestApp } from '../support/app.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { createDatabaseProxy } from '../support/database-proxy.ts';
@@ -47,6 +48,14 @@ test('a sweep that is behind is told, and turns nobody away', async () => {
     values ('x', 'x', now() - interval '1 day')`);
   const { status, checks } = await probe(app);
   expect([status, checks.sweep]).toEqual([200, expect.stringMatching(/^\d{5} seconds behind$/)]);
+});
+
+test('an instance on a database that was moved away reads on while it moves, and is not ready once the copy is in use', async () => {
+  const app = await startAppForTest({ idle: true });
+  const move = await startMove(app.databaseUrl, 'db.example.com:5432/latchkey', async () => {});
+  expect(await probe(app)).toMatchObject({ status: 200, checks: fine });
+  await finishMove(app.databaseUrl, move);
+  await expect.poll(() => probe(app)).toMatchObject({ status: 503, checks: { server: 'ok', database: 'moved' } });
 });
 
 test('a flood of probes costs the database what one does', async () => {

@@ -306,6 +306,13 @@ test('nothing that was shown reaches the log', async () => {
   expect(log).not.toContain('id_token_hint');
 });
 
+test('in production there is neither it nor an outbox, unless the operator asks for it', async () => {
+  const production = await startAppForTest({ env: { NODE_ENV: 'production' } });
+  for (const path of ['/playground', '/dev/outbox']) {
+    expect([path, (await fetch(production.origin + path)).status]).toEqual([path, 404]);
+  }
+});
+
 test('switched off, it is gone: pages, client and what people allowed it', async () => {
   const on = await startAppForTest({ env: { PLAYGROUND: 'on' } });
   person = createPerson(on.origin);

@@ -1,18 +1,21 @@
 /** What an operator sees of the process: what it says, how it ends, what it keeps. */
 import { once } from 'node:events';
-import { readdir } from 'node:fs/promises';
+import { copyFile, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { Agent, request as httpRequest, type IncomingMessage } from 'node:http';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { createLocalJWKSet, type JSONWebKeySet, jwtVerify } from 'jose';
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { findPostmaster } from '../../src/db/embedded-postmaster.ts';
 import { newDataFolder, removeDataFolder } from '../support/data-folder.ts';
+import { createTestDatabase } from '../support/database.ts';
 import { freePort, listen } from '../support/listen.ts';
 import { readText } from '../support/person.ts';
 import { discover, registerAccount, registerClient, signInThrough } from '../support/relying-party.ts';
-import { launchServer, type ServerProcess, startServer } from '../support/server.ts';
+import { cleanEnvironment, launch, root } from '../support/running.ts';
+import { launchServer, type ServerProcess, sharedSecrets, startServer } from '../support/server.ts';
 
 let folder: string;
 
@@ -162,4 +165,27 @@ describe('a database that does not answer', () => {
     expect(performance.now() - askedAt).toBeLessThan(5_000);
     hanging.close();
   });
+});
+
+test('npm run dev serves what was changed without being told to', async () => {
+  const clone = await mkdtemp(join(tmpdir(), 'latchkey-dev-'));
+  const database = await createTestDatabase();
+  onTestFinished(async () => {
+    await database.drop();
+    await rm(clone, { recursive: true });
+  });
+  await copyFile(join(root, 'package.json'), join(clone, 'package.json'));
+  for (const name of ['src', 'views', 'migrations', 'node_modules']) await symlink(join(root, name), join(clone, name));
+  const brand = (name: string) => writeFile(join(clone, '.env'), `BRAND_NAME=${name}\n`);
+  await brand('Before');
+  const PORT = String(await freePort());
+  const variables = { ...cleanEnvironment(), ...sharedSecrets, DATABASE_URL: database.url, PORT };
+  const dev = launch(['npm', 'run', 'dev', '--prefix', clone], variables);
+  const startPage = async () => (await fetch(`http://localhost:${PORT}/`)).text();
+  await dev.printed('Latchkey is ready.');
+  expect(await startPage()).toContain('Before');
+  await brand('After');
+  await vi.waitFor(async () => expect(await startPage()).toContain('After'), patience);
+  await dev.stop();
+  expect(dev.isAlive()).toBe(false);
 });

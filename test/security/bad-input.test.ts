@@ -152,6 +152,12 @@ describe('a form', () => {
     expectPage(await post('/auth/login', form, 'email=&password=', json), 422);
   });
 
+  test('is refused in JSON where programs alone register', async () => {
+    for (const path of ['/clients', '/oidc/reg', '/clients/x/secret']) {
+      expectJson(await post(path, form, '{"client_name":"Mine"}', 'text/html'), [401, 415]);
+    }
+  });
+
   test('never shows again what would be markup', async () => {
     const typed = '"><script>alert(1)</script>';
     for (const path of ['/auth/login', '/auth/register', `${interaction}/login`]) {

@@ -1,7 +1,7 @@
 /** Cookies: as closed as the origin allows, and worth nothing once touched (SECURITY 32). */
 import { createServer, type Server } from 'node:http';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
-import { startApp, type TestApp } from '../support/app.ts';
+import { startApp, startAppForTest, type TestApp, testSecrets } from '../support/app.ts';
 import { listen } from '../support/listen.ts';
 import { createPerson, type Person } from '../support/person.ts';
 import { allow, discover, registerAccount, registerClient, signIn } from '../support/relying-party.ts';
@@ -82,11 +82,11 @@ describe('on plain http', () => {
       await signIn(person, await person.open('/auth/login'), await registerAccount(app));
     });
 
-    const statusWith = async (cookies: Record<string, string>) => {
+    const statusWith = async (cookies: Record<string, string>, { origin } = app) => {
       const cookie = Object.entries(cookies)
         .map(([name, value]) => `${name}=${value}`)
         .join('; ');
-      return (await fetch(`${app.origin}/account`, { headers: { cookie }, redirect: 'manual' })).status;
+      return (await fetch(`${origin}/account`, { headers: { cookie }, redirect: 'manual' })).status;
     };
     const held = (name: string) => person.jar.get(`${name} /`)?.value ?? '';
     /** Another one of its characters, so that it decodes to other bytes. */
@@ -100,6 +100,24 @@ describe('on plain http', () => {
       expect(await statusWith({ latchkey_session: session, 'latchkey_session.sig': changed(signature) })).toBe(303);
       expect(await statusWith({ latchkey_session: changed(session), 'latchkey_session.sig': signature })).toBe(303);
       expect(await statusWith({ latchkey_session: session, 'latchkey_session.sig': 'x'.repeat(5000) })).toBe(303);
+    });
+
+    test('outlives a rotation of OIDC_COOKIE_SECRET as long as the old one stays in the list, where the first signs', async () => {
+      const [before, after] = [testSecrets.OIDC_COOKIE_SECRET, 'another secret of more than 32 characters'];
+      const served = (OIDC_COOKIE_SECRET: string) =>
+        startAppForTest({ env: { OIDC_COOKIE_SECRET }, database: { url: app.databaseUrl } });
+      const cookiesOf = ({ jar }: Person) =>
+        Object.fromEntries(
+          ['latchkey_session', 'latchkey_session.sig'].map((name) => [name, jar.get(`${name} /`)?.value ?? '']),
+        );
+      const both = await served(`${after},${before}`);
+      const rotated = await served(after);
+      expect(await statusWith(cookiesOf(person), both)).toBe(200);
+      expect(await statusWith(cookiesOf(person), rotated)).toBe(303);
+      const newcomer = createPerson(both.origin);
+      await signIn(newcomer, await newcomer.open('/auth/login'), await registerAccount(both));
+      expect(await statusWith(cookiesOf(newcomer), rotated)).toBe(200);
+      expect(await statusWith(cookiesOf(newcomer))).toBe(303);
     });
   });
 });

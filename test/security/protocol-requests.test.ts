@@ -252,6 +252,18 @@ describe('a request posted to', () => {
     },
   );
 
+  test('any that programs call is JSON also where the method is wrong, whatever is sent and asked for', async () => {
+    for (const endpoint of ['token', 'request', 'introspection', 'revocation', 'device/auth']) {
+      for (const method of ['PUT', 'PATCH', 'DELETE']) {
+        for (const accept of ['application/json', 'text/html', '*/*']) {
+          const headers = { accept, 'content-type': 'application/x-www-form-urlencoded' };
+          const response = await fetch(`${app.issuer}/${endpoint}`, { method, headers, body: 'token=x' });
+          expectJson(await answerOf(response), 405);
+        }
+      }
+    }
+  });
+
   test('request with claims nested without end is refused, and so is the address with them', async () => {
     const { client_id } = client;
     const start = `response_type=code&client_id=${client_id}&redirect_uri=https://client.example/cb&scope=openid`;

@@ -61,7 +61,7 @@ async function create(make: (run: string, name: string) => Promise<void>): Promi
 async function clone(template: string, name: string): Promise<void> {
   for (let attempt = 1; ; attempt++) {
     try {
-      return await execute(`create database ${name} template ${template}`);
+      return await execute(`create database ${name} template ${template} strategy file_copy`);
     } catch (error) {
       if (attempt === 20 || (error as { code?: string }).code !== objectInUse) throw error;
       await delay(attempt * 20);

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { describeVariable, names } from '../../src/config/environment.ts';
 import { tlsCiphers } from '../../src/http/tls.ts';
+import { stopPatienceMs } from '../../src/ops/stop.ts';
 
 const root = join(import.meta.dirname, '../..');
 const read = (file: string) => readFileSync(join(root, file), 'utf8');
@@ -52,4 +53,17 @@ test('kustomization lists every manifest, except an example and what needs anoth
   const listed = find(read('deploy/kubernetes/kustomization.yaml'), /^ {2}- ([\w-]+\.yaml)$/gm);
   const present = readdirSync(join(root, 'deploy/kubernetes')).filter((name) => !apart.includes(name));
   expect(listed.sort()).toEqual(present.sort());
+});
+
+test('every supervisor waits equally long, and longer than a stop may take, as the documentation says', () => {
+  const waits = [
+    ...find(read('deploy/kubernetes/deployment.yaml'), /terminationGracePeriodSeconds: (\d+)/g),
+    ...find(read('deploy/compose/compose.yml').split('x-postgres:')[0] ?? '', /stop_grace_period: (\d+)s/g),
+    ...find(read('deploy/systemd/latchkey.service'), /^TimeoutStopSec=(\d+)$/gm),
+    ...find(read('docs/running.md'), /does not stop should\s+wait (\d+) seconds/g),
+    ...find(read('docs/deployment.md'), /Give it (\d+) seconds before\s+killing it/g),
+  ].map(Number);
+  const stopSeconds = Number(describeVariable('STOP_DELAY_SECONDS').productionDefault) + stopPatienceMs / 1000;
+  expect(waits).toEqual(Array(5).fill(waits[0]));
+  expect(waits[0]).toBeGreaterThanOrEqual(stopSeconds + 5);
 });
