@@ -96,6 +96,7 @@ export function refusalPage(refusal: Refusal, url: URL): string {
   const { status, scope, message } = refusal;
   const signIn = `/login?${new URLSearchParams({ return_to: url.pathname.startsWith('/resource/') ? url.pathname : '/' })}`;
   const wayOn = {
+    400: url.pathname === '/callback' ? html`<a class="button main" href="${signIn}">Sign in again</a>` : html``,
     401: html`<a class="button main" href="${signIn}">Sign in with Latchkey</a>`,
     403: scope ? html`<a class="button main" href="${signIn}">Sign in again and allow it</a>` : html``,
     503: html`<a class="button main" href="${url.pathname === '/login' ? url.pathname + url.search : '/'}">Try again</a>`,

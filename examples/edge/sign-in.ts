@@ -19,7 +19,7 @@ import { endSession, startSession } from './session.ts';
 type Pending = { state: string; nonce: string; verifier: string; returnTo: string };
 
 const pendingSeconds = 600;
-const scope = 'openid tides:read tides:report offline_access';
+const scope = 'openid offline_access tides:read tides:report';
 
 /** GET /login */
 export async function login(request: Request, env: Env): Promise<Response> {
@@ -90,7 +90,9 @@ export async function callback(request: Request, env: Env): Promise<Response> {
     if (refusal) throw unfinished(`The provider answered ${refusal}.`, over);
     // A state that is not this browser's, a wrong `iss`, no code: a stranger's doing, so the real sign-in stays possible.
     if (error instanceof oauth.OperationProcessingError)
-      throw unfinished('This answer does not belong to your sign-in.');
+      throw unfinished(
+        'This answer does not belong to the sign-in that was begun last in this browser, perhaps in another tab.',
+      );
     throw error;
   }
 }

@@ -63,7 +63,7 @@ function asRefusal(error: unknown): Refusal {
   }
   const refused = refusalOf(error);
   // The stack, not the error: what oauth4webapi adds to some of its errors is the answer itself.
-  console.error(refused ?? (error instanceof Error ? error.stack : error));
+  console.error(refused ? `the provider refused: ${refused}` : error instanceof Error ? error.stack : error);
   if (refused === 'invalid_client') {
     const sentence =
       'The provider does not know Tidewater any more (invalid_client). Whoever runs it has to start it again.';

@@ -1,7 +1,6 @@
 /** Every page for everybody: axe-core finds nothing, at a desk and on a phone, light and dark, on any narrow screen. */
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import type { AxeResults } from 'axe-core';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { samples } from '../http/view-samples.ts';
@@ -44,16 +43,21 @@ async function withAxe<T extends Pick<Visitor, 'context'>>(visitor: T): Promise<
   return visitor;
 }
 
+type Findings = { passes: number; found: { id: string; html: string; failureSummary?: string }[] };
+
+/** Answers with what is read here and no more: all that axe-core has to say of a page takes a fifth of the time to hand over. */
+const look = `axe.run({ resultTypes: ['violations'], selectors: false }).then(({ violations, passes }) => ({
+  passes: passes.length,
+  found: violations.flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => ({ id, html, failureSummary }))),
+}))`;
+
 /** What axe-core finds on this page. */
 async function expectAccessible(page: Page): Promise<void> {
   for (const { viewport, colorScheme } of looks) {
     await page.setViewportSize(viewport);
     await page.emulateMedia({ colorScheme });
-    const { violations, passes } = await page.evaluate<AxeResults>("axe.run({ resultTypes: ['violations'] })");
-    expect(passes.length).toBeGreaterThan(10);
-    const found = violations.flatMap(({ id, nodes }) =>
-      nodes.map(({ html, failureSummary }) => ({ id, html, failureSummary })),
-    );
+    const { passes, found } = await page.evaluate<Findings>(look);
+    expect(passes).toBeGreaterThan(10);
     expect(found, `${viewport.width} px, ${colorScheme}`).toEqual([]);
   }
 }

@@ -75,6 +75,7 @@ describe('coming back from the provider', () => {
     expect((await person.open(callback)).url).toBe(`${edge.origin}/`);
     const again = await person.open(callback);
     expect([again.status, readText(again.html)]).toEqual([400, expect.stringContaining(refused)]);
+    expect(again.html).toContain('Sign in again');
     expect(again.html).toContain('Back to the start');
     const late = await thief.open(callback);
     expect([late.status, readText(late.html)]).toEqual([400, expect.stringContaining('answered invalid_grant')]);

@@ -60,7 +60,14 @@ async function startServer(): Promise<{ url: string; stop: () => Promise<void> }
   const embedded = await startEmbedded({
     dataDir,
     log: { info: () => {}, warn: (message) => process.stderr.write(`${message}\n`) },
-    settings: { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off', max_connections: '200' },
+    settings: {
+      fsync: 'off',
+      synchronous_commit: 'off',
+      full_page_writes: 'off',
+      max_connections: '200',
+      // The folder may be in memory.
+      max_wal_size: '128MB',
+    },
   });
   return {
     url: embedded.url,
