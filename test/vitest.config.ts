@@ -12,8 +12,9 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     globalSetup: 'test/support/global-setup.ts',
     pool: 'forks',
-    // Each worker brings bcrypt threads, and some a browser: more of them only wait for each other.
-    maxWorkers: 2,
+    // One more than two cores can run: the others work while it waits. Each brings bcrypt threads, and some a browser, so still
+    // more of them only wait for each other.
+    maxWorkers: 3,
     // Nothing in src keeps state at module level, so files may share what they import: a third of the time.
     isolate: false,
     testTimeout: 30_000,

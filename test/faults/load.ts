@@ -27,7 +27,7 @@ export type Load = {
 /** Not answered, or with "not now": whoever asked tries again. */
 class NotNow extends Error {}
 
-const patience = { timeout: 60_000, interval: 20 };
+const patience = { timeout: 100_000, interval: 20 };
 const retryMs = 50;
 
 /** `people` of them at once, each with a new account, and again. */

@@ -8,7 +8,7 @@ const prefix = 'latchkey-test-';
 
 /** Linux keeps what is here in memory. A container's often has room for 64 MB only. */
 const memory = '/dev/shm';
-const roomBytes = 4 * 2 ** 30;
+const roomBytes = 2 * 2 ** 30;
 
 /**
  * A new empty folder, in memory where there is room: a database is 300 files, and ext4 takes a millisecond to make each
