@@ -62,7 +62,7 @@ export function fastPath(
     inTurn(stepsOf.get(endpoint) as Step[], req, res, () => {
       if (endpoint.name && sendMetadata(endpoint.name, req, res)) return;
       req.url = url.slice('/oidc'.length);
-      void provider.callback(req, res);
+      provider.callback(req, res).catch((error: unknown) => sendError(res, error));
     });
   };
 
@@ -100,5 +100,10 @@ function inTurn(steps: readonly Step[], req: Req, res: Res, done: () => void): v
     if (step) step(req, res, next);
     else done();
   };
-  next();
+  // Nobody else would catch what a step throws, and the process would end.
+  try {
+    next();
+  } catch (error) {
+    sendError(res, error);
+  }
 }

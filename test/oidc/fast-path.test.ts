@@ -1,6 +1,9 @@
 /** What is answered without Express is answered no other way. */
-import { createServer, type Server } from 'node:http';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createServer, request, type Server } from 'node:http';
+import { json } from 'node:stream/consumers';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { type FastPathDependencies, fastPath } from '../../src/oidc/fast-path.ts';
+import { endpointLimits } from '../../src/oidc/mount.routes.ts';
 import { startApp, startAppForTest, type TestApp } from '../support/app.ts';
 import { endServer, listen } from '../support/listen.ts';
 import { readScrape } from '../support/metrics.ts';
@@ -28,6 +31,17 @@ const post = (body: string, headers = {}) => ({
   body,
   headers: { 'content-type': 'application/x-www-form-urlencoded', ...headers },
 });
+
+/** fetch always tells the host of the address. */
+function ask(port: number, host: string): Promise<[number | undefined, unknown]> {
+  return new Promise((resolve, reject) => {
+    request({ port, host: '127.0.0.1', path: '/oidc/jwks', headers: { host } }, (response) => {
+      json(response).then((body) => resolve([response.statusCode, (body as { error: unknown }).error]), reject);
+    })
+      .on('error', reject)
+      .end();
+  });
+}
 
 /** What is not of this one moment. */
 async function told(url: string, init: RequestInit = {}) {
@@ -106,6 +120,31 @@ test('what another spelling of the address was told is not told to others', asyn
       path,
       `${fresh.origin}${path === throughExpress(discovery) ? '/OIDC' : '/oidc'}/jwks`,
     ]);
+  }
+});
+
+test('a fault in front of the library, or in it, is an answer and not the end of the process', async () => {
+  const faulty = (fault: Partial<FastPathDependencies>) =>
+    fastPath(
+      {
+        origin: 'http://op.example',
+        steps: [],
+        limits: endpointLimits(),
+        isProxy: () => false,
+        ...fault,
+        provider: { publicMetadata: () => undefined, callback: () => Promise.reject(new Error('a bug')) },
+      },
+      () => {},
+    );
+  const throwing = () => {
+    throw new Error('a bug');
+  };
+  for (const listener of [faulty({}), faulty({ steps: [throwing] })]) {
+    const server = createServer(listener);
+    const port = await listen(server);
+    onTestFinished(() => endServer(server));
+    const answer = await ask(port, 'op.example');
+    expect(answer).toEqual([500, 'server_error']);
   }
 });
 
