@@ -3,6 +3,7 @@
  * so that access which was taken back ends at once and not when the token expires.
  */
 import express from 'express';
+import { z } from 'zod';
 import { billingApi } from './apis.ts';
 import { claimsOf, requireToken } from './bearer.ts';
 import { askLatchkey } from './introspect.ts';
@@ -14,7 +15,8 @@ const provider = await connect();
 const local = verifyLocally(provider, billingApi);
 const asked = askLatchkey(provider, billingApi);
 
-const prices: Record<string, number> = { tea: 250, cake: 420 };
+const prices = { tea: 250, cake: 420 };
+const Charge = z.strictObject({ item: z.enum(['tea', 'cake']), quantity: z.int().min(1).max(12) });
 /** What each subject owes, in cents. It lives as long as this program. */
 const accounts = new Map<string, { charges: number; owed: number }>();
 const accountOf = (sub: string) => accounts.get(sub) ?? { charges: 0, owed: 0 };
@@ -35,14 +37,12 @@ app.post('/charges', requireToken(asked, 'charges:create'), express.json({ limit
   // RFC 8693 §4.1: `sub` is who pays, `act` who says so. Without it somebody charges in their own name: not here.
   const { sub, act } = claimsOf(res);
   if (!act) throw new Problem(403, 'access_denied', 'Charges are made on behalf of somebody, by token exchange.');
-  const { item, quantity } = req.body as { item: string; quantity: number };
-  const price = prices[item];
-  if (!price || !Number.isInteger(quantity) || quantity < 1) {
-    throw new Problem(400, 'invalid_request', 'Send {"item", "quantity"}: something that has a price, and how many.');
-  }
+  const charge = Charge.safeParse(req.body);
+  if (!charge.success) throw new Problem(400, 'invalid_request', z.prettifyError(charge.error));
+  const cents = prices[charge.data.item] * charge.data.quantity;
   const { charges, owed } = accountOf(sub);
-  accounts.set(sub, { charges: charges + 1, owed: owed + price * quantity });
-  res.status(201).json({ cents: price * quantity, charged_to: sub, by: act.sub });
+  accounts.set(sub, { charges: charges + 1, owed: owed + cents });
+  res.status(201).json({ cents, charged_to: sub, by: act.sub });
 });
 
 serve(app, '4002');

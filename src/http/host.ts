@@ -21,7 +21,6 @@ const maxRedirects = 5;
 export function pinHost(origin: string, log: Pick<Logger, 'warn'>, mtlsOrigin?: string): RequestHandler {
   const { host, protocol } = new URL(origin);
   const mtlsHost = mtlsOrigin === undefined ? undefined : new URL(mtlsOrigin).host;
-  const forwardedProtocol = protocol.slice(0, -1);
   const secure = protocol === 'https:';
   const marker = `${secure ? '__Host-' : ''}latchkey_host`;
   const markerAttributes = `Path=/; Max-Age=5; HttpOnly; SameSite=Lax${secure ? '; Secure' : ''}`;
@@ -31,14 +30,10 @@ export function pinHost(origin: string, log: Pick<Logger, 'warn'>, mtlsOrigin?: 
     const seen = req.host;
     if (mtlsHost !== undefined && seen?.toLowerCase() === mtlsHost) {
       if (!calledByClients.test(req.path)) return next(notFound());
-      req.headers.host = mtlsHost;
-      req.headers['x-forwarded-proto'] = 'https';
-      delete req.headers['x-forwarded-host'];
+      presentAs(req, { host: mtlsHost, protocol: 'https:' });
       return next();
     }
-    req.headers.host = host;
-    req.headers['x-forwarded-proto'] = forwardedProtocol;
-    delete req.headers['x-forwarded-host'];
+    presentAs(req, { host, protocol });
     if (seen?.toLowerCase() === host || !isNavigation(req)) return next();
     const redirects = Number(new RegExp(`${marker}=(\\d)`).exec(req.headers.cookie ?? '')?.[1] ?? 0);
     if (redirects < maxRedirects) {
@@ -53,6 +48,13 @@ export function pinHost(origin: string, log: Pick<Logger, 'warn'>, mtlsOrigin?: 
     }
     next();
   };
+}
+
+/** Lets the library, which makes its addresses of these headers, see nothing but this host and protocol. */
+export function presentAs({ headers }: IncomingMessage, { host, protocol }: Pick<URL, 'host' | 'protocol'>): void {
+  headers.host = host;
+  headers['x-forwarded-proto'] = protocol.slice(0, -1);
+  delete headers['x-forwarded-host'];
 }
 
 /** Makes a request look as if its client had written the host of `origin`. */

@@ -6,6 +6,7 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import proxyAddress from 'proxy-addr';
 import { sendError } from '../http/error-answer.ts';
+import { presentAs } from '../http/host.ts';
 import { nameRoute } from '../http/route-name.ts';
 import { type EndpointLimits, isReadableAddress } from './mount.routes.ts';
 import type { ProviderHandle } from './provider.ts';
@@ -25,7 +26,8 @@ export type FastPathDependencies = {
   isProxy: (address: string, hop: number) => boolean;
 };
 
-type Endpoint = { name?: string; limits?: readonly unknown[] };
+/** `name`: of the route, where all are answered alike. */
+type Endpoint = { steps: readonly Step[]; name?: string };
 
 /** Answers what is plainly a request to one of these endpoints, and hands on everything else. */
 export function fastPath(
@@ -33,19 +35,18 @@ export function fastPath(
   express: RequestListener,
 ): RequestListener {
   const { host, protocol } = new URL(origin);
+  const through = (...more: readonly unknown[]): Endpoint => ({ steps: [...steps, ...more] as Step[] });
+  const refused = limits.refusedClients;
   const endpoints = new Map<string, Endpoint>([
-    ['GET /oidc/.well-known/openid-configuration', { name: 'discovery' }],
-    ['GET /oidc/jwks', { name: 'jwks' }],
-    ['GET /oidc/auth', {}],
-    ['GET /oidc/userinfo', {}],
-    ['POST /oidc/userinfo', { limits: [limits.refusedClients] }],
-    ['POST /oidc/introspection', { limits: [limits.refusedClients] }],
-    ['POST /oidc/revocation', { limits: [limits.refusedClients] }],
-    ['POST /oidc/token', { limits: [limits.token, limits.refusedClients] }],
+    ['GET /oidc/.well-known/openid-configuration', { ...through(), name: 'discovery' }],
+    ['GET /oidc/jwks', { ...through(), name: 'jwks' }],
+    ['GET /oidc/auth', through()],
+    ['GET /oidc/userinfo', through()],
+    ['POST /oidc/userinfo', through(refused)],
+    ['POST /oidc/introspection', through(refused)],
+    ['POST /oidc/revocation', through(refused)],
+    ['POST /oidc/token', through(limits.token, refused)],
   ]);
-  const stepsOf = new Map(
-    [...endpoints.values()].map((endpoint) => [endpoint, [...steps, ...(endpoint.limits ?? [])] as Step[]]),
-  );
 
   return (message, answer) => {
     const endpoint = endpointOf(message);
@@ -56,12 +57,10 @@ export function fastPath(
     const url = message.url as string;
     const req: Req = Object.assign(message, { originalUrl: url, ip: proxyAddress(message, isProxy) });
     const res: Res = Object.assign(answer, { locals: {} });
-    // As http/host.ts has it: the library makes its addresses of these.
-    req.headers['x-forwarded-proto'] = protocol.slice(0, -1);
-    delete req.headers['x-forwarded-host'];
-    inTurn(stepsOf.get(endpoint) as Step[], req, res, () => {
-      if (endpoint.name && sendMetadata(endpoint.name, req, res)) return;
+    presentAs(req, { host, protocol });
+    inTurn(endpoint.steps, req, res, () => {
       req.url = url.slice('/oidc'.length);
+      if (endpoint.name && sendMetadata(endpoint.name, req, res)) return;
       provider.callback(req, res).catch((error: unknown) => sendError(res, error));
     });
   };
@@ -75,7 +74,7 @@ export function fastPath(
 
   /** As the library answered it before; what it says to another origin (CORS) is the library's to say each time. */
   function sendMetadata(name: string, req: Req, res: Res): boolean {
-    const kept = req.headers.origin === undefined ? provider.publicMetadata(req.originalUrl) : undefined;
+    const kept = req.headers.origin === undefined ? provider.publicMetadata(req.url ?? '') : undefined;
     if (!kept) return false;
     nameRoute(res, `oidc.${name}`);
     res.setHeaders(kept.headers);

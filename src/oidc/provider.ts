@@ -41,8 +41,8 @@ export type ProviderHandle = {
   readonly current: Provider;
   /** Handles a request below the mount, with `req.url` relative to it. */
   callback(req: IncomingMessage, res: ServerResponse): Promise<void>;
-  /** What it answered at an address where all are answered alike, when it was asked before. */
-  publicMetadata(address: string): KeptAnswer | undefined;
+  /** What it answered at a path where all are answered alike, when it was asked before. */
+  publicMetadata(path: string): KeptAnswer | undefined;
   /** The `kid` of each of its keys, in signing order. */
   readonly keyIds: readonly string[];
   readonly authorizationDetailsTypes: readonly AuthorizationDetailsType[];
@@ -69,7 +69,7 @@ export async function createProvider(given: ProviderDependencies): Promise<Provi
       return served.types;
     },
     callback: (req, res) => served.callback(req, res),
-    publicMetadata: (address) => served.metadata.kept(address),
+    publicMetadata: (path) => served.metadata.kept(path),
     async reload() {
       made += 1;
       const turn = made;

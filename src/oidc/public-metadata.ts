@@ -11,8 +11,8 @@ const told = ['Access-Control-Allow-Origin', 'Cache-Control', 'Content-Type', 'E
 export type KeptAnswer = { headers: Map<string, string>; body: Buffer; isKnownTo(ifNoneMatch: string): boolean };
 
 export type PublicMetadata = {
-  /** By the whole address, without a query; what nobody asked for yet is not there. */
-  kept(address: string): KeptAnswer | undefined;
+  /** By its path below the mount; what nobody asked for yet is not there. */
+  kept(path: string): KeptAnswer | undefined;
   middleware(ctx: KoaContextWithOIDC, next: () => Promise<void>): Promise<void>;
 };
 
@@ -24,7 +24,7 @@ export type PublicMetadata = {
 export function createPublicMetadata(): PublicMetadata {
   const answers = new Map<string, KeptAnswer>();
   return {
-    kept: (address) => answers.get(address),
+    kept: (path) => answers.get(path),
     async middleware(ctx, next) {
       await next();
       if (!publicMetadataPaths.test(ctx.path) || ctx.status !== 200 || !ctx.body) return;
@@ -33,11 +33,10 @@ export function createPublicMetadata(): PublicMetadata {
       const isKnownTo = (ifNoneMatch: string) => names(ifNoneMatch, etag);
       ctx.set('Cache-Control', `public, max-age=${jwksMaxAgeSeconds}`);
       ctx.set('ETag', etag);
-      if (!ctx.get('Origin')) {
+      // The addresses in it are made of the one that was asked. Other spellings of that have no end: they are not kept.
+      if (!ctx.get('Origin') && (ctx.req as { originalUrl?: string }).originalUrl === `/oidc${ctx.path}`) {
         const headers = new Map(told.map((name) => [name, ctx.response.get(name)]));
-        const { originalUrl } = ctx.req as { originalUrl?: string };
-        // The addresses in it are made of the one that was asked, and only for that is it the answer.
-        if (originalUrl && !originalUrl.includes('?')) answers.set(originalUrl, { headers, body, isKnownTo });
+        answers.set(ctx.path, { headers, body, isKnownTo });
       }
       if (isKnownTo(ctx.get('If-None-Match'))) ctx.status = 304;
     },

@@ -72,7 +72,7 @@ export async function issueFor(
 
 export function exchange(
   app: TestApp,
-  client: Registration,
+  client: Pick<Registration, 'client_id' | 'client_secret'>,
   token: string,
   parameters: Parameters = {},
   headers: Record<string, string> = {},

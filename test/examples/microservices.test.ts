@@ -6,7 +6,7 @@ import { billingApi, ordersApi } from '../../examples/microservices/apis.ts';
 import { createEncryption } from '../../src/keys/encryption.ts';
 import { generateKey } from '../../src/keys/key-pairs.ts';
 import { loadSigningKeys } from '../../src/keys/signing-keys.ts';
-import { issueFor } from '../apis/exchange.ts';
+import { exchange, issueFor } from '../apis/exchange.ts';
 import { signedInPerson } from '../security/protocol.ts';
 import { startApp, type TestApp } from '../support/app.ts';
 import { registerClient } from '../support/relying-party.ts';
@@ -197,6 +197,13 @@ test('an order that makes no sense is 400, whoever sends it', async () => {
   const token = await tokenOf(app, shop.clients.shop, ordersApi, 'orders:place');
   for (const body of [{ item: 'gold', quantity: 1 }, { item: 'tea', quantity: 0 }, {}, '{', { item: 'tea', more: 1 }]) {
     const { status, body: answer } = await callService(`${shop.address.orders}/orders`, token, body);
+    expect([status, answer.error]).toEqual([400, 'invalid_request']);
+  }
+  const wish = { resource: billingApi, scope: 'charges:create' };
+  const { body: exchanged } = await exchange(app, shop.clients.orders, token, wish);
+  const acting = String(exchanged.access_token);
+  for (const body of [{ item: 'constructor', quantity: 1 }, { item: 'tea', quantity: 1.5 }, undefined]) {
+    const { status, body: answer } = await callService(`${shop.address.billing}/charges`, acting, body ?? '');
     expect([status, answer.error]).toEqual([400, 'invalid_request']);
   }
 });

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createEncryption } from '../../src/keys/encryption.ts';
 import { jwksMaxAgeSeconds } from '../../src/keys/key-lifetimes.ts';
 import { rotateKeys } from '../../src/keys/key-ring.ts';
+import { createPublicMetadata } from '../../src/oidc/public-metadata.ts';
 import { startApp, type TestApp } from '../support/app.ts';
 
 let app: TestApp;
@@ -54,6 +55,28 @@ test('the tag of the keys follows the keys', async () => {
   const etag = before.headers.get('etag') ?? '';
   const changed = await at('/oidc/jwks', { headers: { 'if-none-match': etag } });
   expect([changed.status, changed.headers.get('etag') !== etag]).toEqual([200, true]);
+});
+
+test('an answer is kept here for its own address only: strangers can spell it in ways without end', async () => {
+  const metadata = createPublicMetadata();
+  const ask = (originalUrl: string, headers: Record<string, string> = {}) => {
+    const get = (name: string) => headers[name] ?? '';
+    const ctx = {
+      path: '/jwks',
+      status: 200,
+      body: { keys: [] },
+      req: { originalUrl },
+      get,
+      set() {},
+      response: { get },
+    };
+    return metadata.middleware(ctx as never, async () => {});
+  };
+  for (const spelling of ['http://a.example/oidc/jwks', '/OIDC/jwks', '/oidc/jwks?x=y']) await ask(spelling);
+  await ask('/oidc/jwks', { Origin: 'https://spa.example' });
+  expect(metadata.kept('/jwks')).toBeUndefined();
+  await ask('/oidc/jwks');
+  expect(metadata.kept('/jwks')?.body.toString()).toBe('{"keys":[]}');
 });
 
 test('no other answer below the mount may be kept, errors at these addresses included', async () => {
